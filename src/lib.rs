@@ -1,0 +1,1 @@
+//! upgrade-host takes live servers through risky maintenance.

@@ -1,0 +1,2 @@
+//! The `upgrade-host` program.
+fn main() {}
