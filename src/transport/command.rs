@@ -1,0 +1,233 @@
+//! A command as data: words, environment, directory, standard input, and whether it only reads. It becomes shell text
+//! in one place, [`Command::to_shell`], with every word quoted.
+
+use std::time::Duration;
+
+use super::quote::{join, quote};
+use crate::secret::Secret;
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// A program and its arguments, each quoted.
+    List(Vec<String>),
+    /// A line for `sh -c`, as it is.
+    Shell(String),
+}
+
+/// How to become another user.
+#[derive(Clone, Debug)]
+pub struct Sudo {
+    /// The user to become; `root` if none.
+    pub user: Option<String>,
+    /// The password, sent over standard input, never in an argument.
+    pub password: Option<Secret>,
+}
+
+/// One command for a target.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What to run.
+    pub words: Words,
+    /// Environment variables to set; they are visible in the process list of the target.
+    pub env: Vec<(String, String)>,
+    /// Environment variables whose values travel over standard input.
+    pub secret_env: Vec<(String, Secret)>,
+    /// The directory to start in.
+    pub dir: Option<String>,
+    /// Another user to become first.
+    pub sudo: Option<Sudo>,
+    /// Standard input; empty means `/dev/null`.
+    pub stdin: Vec<u8>,
+    /// Whether the command only reads. Only such commands run in plan mode.
+    pub reads: bool,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+}
+
+impl Command {
+    /// Makes a command from a program and its arguments.
+    pub fn list<S: Into<String>>(words: impl IntoIterator<Item = S>) -> Self {
+        Self::new(Words::List(words.into_iter().map(Into::into).collect()))
+    }
+
+    /// Makes a command from a shell line.
+    pub fn shell(line: impl Into<String>) -> Self {
+        Self::new(Words::Shell(line.into()))
+    }
+
+    /// Makes a command from a fixed shell script whose `$1`, `$2`, … are `arguments`, each quoted.
+    /// The script is ours and constant; what varies travels as arguments only.
+    pub fn script<S: Into<String>>(script: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut words = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned(), "sh".to_owned()];
+        words.extend(arguments.into_iter().map(Into::into));
+        Self::new(Words::List(words))
+    }
+
+    fn new(words: Words) -> Self {
+        Self {
+            words,
+            env: Vec::new(),
+            secret_env: Vec::new(),
+            dir: None,
+            sudo: None,
+            stdin: Vec::new(),
+            reads: false,
+            timeout: None,
+        }
+    }
+
+    /// Marks the command as one that only reads.
+    #[must_use]
+    pub fn reading(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+
+    /// Sets standard input.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Sets the longest time it may run.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Becomes another user first.
+    #[must_use]
+    pub fn sudo(mut self, sudo: Option<Sudo>) -> Self {
+        self.sudo = sudo;
+        self
+    }
+
+    /// Returns the words as a person reads them: quoted, without environment, sudo or secrets.
+    pub fn display(&self) -> String {
+        match &self.words {
+            Words::List(words) => {
+                join(words.iter().map(String::as_str)).unwrap_or_else(|_| format!("{words:?}"))
+            }
+            Words::Shell(line) => line.clone(),
+        }
+    }
+
+    /// Returns the line for the target's login shell, and the bytes to send first over standard input.
+    ///
+    /// Secrets are read by the shell from standard input, a line each, before the command inherits the rest of it.
+    ///
+    /// # Errors
+    /// A fragment that names a word with a NUL, a bad variable name, or a secret with a line break.
+    pub fn to_shell(&self) -> Result<(String, Vec<u8>), String> {
+        let mut line = String::new();
+        let mut preamble = Vec::new();
+        for (name, secret) in &self.secret_env {
+            check_name(name)?;
+            if secret.reveal().contains(['\n', '\0']) {
+                return Err(format!(
+                    "the secret for `{name}` holds a line break or NUL and cannot be sent"
+                ));
+            }
+            line.push_str("IFS= read -r ");
+            line.push_str(name);
+            line.push_str(" && export ");
+            line.push_str(name);
+            line.push_str(" && ");
+            preamble.extend_from_slice(secret.reveal().as_bytes());
+            preamble.push(b'\n');
+        }
+        if let Some(dir) = &self.dir {
+            line.push_str("cd -- ");
+            line.push_str(&quote(dir)?);
+            line.push_str(" && ");
+        }
+        for (name, value) in &self.env {
+            check_name(name)?;
+            line.push_str(name);
+            line.push('=');
+            line.push_str(&quote(value)?);
+            line.push_str(" && export ");
+            line.push_str(name);
+            line.push_str(" && ");
+        }
+        match &self.words {
+            Words::List(words) if words.is_empty() => return Err("the command is empty".to_owned()),
+            Words::List(words) => {
+                if line.is_empty() {
+                    line.push_str("exec ");
+                }
+                line.push_str(&join(words.iter().map(String::as_str))?);
+            }
+            Words::Shell(text) => {
+                // In a subshell of its own, so that `a || b` binds as written and not to our `&&`.
+                line.push_str("exec sh -c ");
+                line.push_str(&quote(text)?);
+            }
+        }
+        let Some(sudo) = &self.sudo else { return Ok((line, preamble)) };
+        let mut words = vec!["sudo".to_owned()];
+        let mut first = Vec::new();
+        if let Some(password) = &sudo.password {
+            words.extend(["-S".to_owned(), "-k".to_owned(), "-p".to_owned(), String::new()]);
+            first.extend_from_slice(password.reveal().as_bytes());
+            first.push(b'\n');
+        } else {
+            words.push("-n".to_owned());
+        }
+        if let Some(user) = &sudo.user {
+            words.extend(["-u".to_owned(), user.clone()]);
+        }
+        words.extend(["--".to_owned(), "sh".to_owned(), "-c".to_owned(), line]);
+        first.extend_from_slice(&preamble);
+        Ok((format!("exec {}", join(words.iter().map(String::as_str))?), first))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let valid = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if valid { Ok(()) } else { Err(format!("`{name}` is no name for an environment variable")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_and_secrets_travel_over_standard_input() {
+        let mut command = Command::list(["printf", "%s", "a b'c"]);
+        command.env.push(("GREETING".to_owned(), "it's".to_owned()));
+        command.secret_env.push(("PASS".to_owned(), Secret::new("hunter2".to_owned())));
+        command.dir = Some("/tmp/x y".to_owned());
+
+        let (line, preamble) = command.to_shell().unwrap();
+
+        assert_eq!(preamble, b"hunter2\n");
+        assert!(!line.contains("hunter2"));
+        assert!(!format!("{command:?}").contains("hunter2"));
+        assert!(line.ends_with(r#"printf '%s' "a b'c""#), "{line}");
+    }
+
+    #[test]
+    fn sudo_sends_its_password_before_everything_else() {
+        let mut command = Command::shell("id -u")
+            .sudo(Some(Sudo { user: None, password: Some(Secret::new("pw".into())) }));
+        command.secret_env.push(("A".to_owned(), Secret::new("b".to_owned())));
+
+        let (line, preamble) = command.to_shell().unwrap();
+
+        assert_eq!(preamble, b"pw\nb\n");
+        assert!(line.starts_with("exec sudo -S -k -p '' -- sh -c "), "{line}");
+    }
+
+    #[test]
+    fn a_bad_variable_name_is_refused() {
+        let mut command = Command::list(["true"]);
+        command.env.push(("A;rm".to_owned(), String::new()));
+        assert!(command.to_shell().unwrap_err().contains("`A;rm`"));
+    }
+}

@@ -1,0 +1,287 @@
+//! This machine: commands as child processes in a group of their own.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{
+    Cancel, Command, Connection, Ended, Exit, Kept, Stream, Transport, TransportError, Watch,
+};
+
+/// How long a process group may take to end after TERM before it gets KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often cancel and deadline are looked at while a command is silent.
+const TICK: Duration = Duration::from_millis(50);
+
+/// This machine.
+#[derive(Debug, Default)]
+pub struct Local;
+
+enum Piece {
+    Output(Stream, Vec<u8>),
+    Closed,
+}
+
+impl Transport for Local {
+    fn exec(
+        &self,
+        command: &Command,
+        cancel: &Cancel,
+        watch: Watch<'_>,
+    ) -> Result<Exit, TransportError> {
+        let (line, mut input) = command.to_shell().map_err(TransportError::Invalid)?;
+        input.extend_from_slice(&command.stdin);
+        let mut child = std::process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(line)
+            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| TransportError::Invalid(format!("cannot start /bin/sh: {error}")))?;
+
+        let (sender, pieces) = mpsc::sync_channel(64);
+        if let Some(mut stdin) = child.stdin.take() {
+            // A thread of its own: the command may write much before it reads. A command that does not read its input
+            // to the end is its own business, so a broken pipe is no error.
+            thread::spawn(move || drop(stdin.write_all(&input)));
+        }
+        if let Some(stdout) = child.stdout.take() {
+            pump(stdout, Stream::Out, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            pump(stderr, Stream::Err, sender.clone());
+        }
+        drop(sender);
+        follow(child, &pieces, command.timeout, cancel, watch)
+    }
+
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<Box<dyn Connection>, TransportError> {
+        let refused = |why: String| TransportError::Connect {
+            target: format!("{host}:{port}"),
+            why,
+            hint: None,
+        };
+        let addresses =
+            (host, port).to_socket_addrs().map_err(|error| refused(error.to_string()))?;
+        let mut last = refused("the name has no address".to_owned());
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, timeout) {
+                Ok(stream) => return Ok(Box::new(Tcp(stream))),
+                Err(error) => last = refused(error.to_string()),
+            }
+        }
+        Err(last)
+    }
+
+    fn describe(&self) -> String {
+        "this machine".to_owned()
+    }
+
+    fn own_address(&self) -> Option<IpAddr> {
+        // An administrator who is logged in over ssh sits on this address.
+        std::env::var("SSH_CONNECTION").ok()?.split(' ').nth(2)?.parse().ok()
+    }
+}
+
+fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSender<Piece>) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    if to.send(Piece::Output(stream, buffer[..n].to_vec())).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _closed = to.send(Piece::Closed);
+    });
+}
+
+fn follow(
+    mut child: Child,
+    pieces: &mpsc::Receiver<Piece>,
+    timeout: Option<Duration>,
+    cancel: &Cancel,
+    watch: Watch<'_>,
+) -> Result<Exit, TransportError> {
+    let started = Instant::now();
+    let (mut out, mut err) = (Kept::default(), Kept::default());
+    let mut open = 2;
+    let mut status = None;
+    // After the command itself has ended, a grandchild that went to the background may keep the pipes open for ever.
+    let mut linger = None;
+    loop {
+        match pieces.recv_timeout(TICK) {
+            Ok(Piece::Output(stream, bytes)) => {
+                watch(stream, &bytes);
+                match stream {
+                    Stream::Out => out.push(&bytes),
+                    Stream::Err => err.push(&bytes),
+                }
+            }
+            Ok(Piece::Closed) => open -= 1,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => open = 0,
+        }
+        if status.is_none() {
+            status =
+                if open == 0 { child.wait().ok() } else { child.try_wait().unwrap_or_default() };
+        }
+        if let Some(status) = status {
+            let since: &mut Instant = linger.get_or_insert_with(Instant::now);
+            if open == 0 || since.elapsed() > Duration::from_millis(200) {
+                let ended = match (status.code(), status.signal()) {
+                    (Some(code), _) => Ended::Code(code),
+                    (None, Some(signal)) => Ended::Signal(signal_name(signal)),
+                    (None, None) => Ended::Code(255),
+                };
+                return Ok(Exit { ended, stdout: out.finish(), stderr: err.finish() });
+            }
+        } else if cancel.is_cancelled() {
+            end_group(&mut child);
+            return Err(TransportError::Cancelled);
+        } else if let Some(limit) = timeout
+            && started.elapsed() >= limit
+        {
+            end_group(&mut child);
+            return Err(TransportError::Timeout { after: limit });
+        }
+    }
+}
+
+/// Ends the whole group: TERM, grace, KILL.
+fn end_group(child: &mut Child) {
+    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
+    let _gone = kill_process_group(group, Signal::TERM);
+    let end = Instant::now() + GRACE;
+    while Instant::now() < end {
+        let leader_gone = matches!(child.try_wait(), Ok(Some(_)));
+        if leader_gone && rustix::process::test_kill_process_group(group).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let _gone = kill_process_group(group, Signal::KILL);
+    let _reaped = child.wait();
+}
+
+fn signal_name(number: i32) -> String {
+    match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        6 => "ABRT",
+        9 => "KILL",
+        11 => "SEGV",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        other => return other.to_string(),
+    }
+    .to_owned()
+}
+
+#[derive(Debug)]
+struct Tcp(TcpStream);
+
+impl Read for Tcp {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Connection for Tcp {
+    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(timeout)?;
+        self.0.set_write_timeout(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: &Command) -> Result<Exit, TransportError> {
+        Local.exec(command, &Cancel::new(), &mut |_, _| {})
+    }
+
+    #[test]
+    fn output_status_and_input_pass_through() {
+        let exit = run(&Command::shell("cat; echo problem >&2; exit 3").stdin("hello")).unwrap();
+
+        assert_eq!(
+            (exit.out().as_str(), exit.stderr.as_slice(), exit.code()),
+            ("hello", &b"problem\n"[..], 3)
+        );
+    }
+
+    #[test]
+    fn a_signal_is_told_from_a_status() {
+        assert_eq!(
+            run(&Command::shell("kill -9 $$")).unwrap().ended,
+            Ended::Signal("KILL".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_timeout_ends_the_whole_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let pids = dir.path().join("pids");
+        let script = format!("sleep 300 & echo $! >{}; wait", pids.display());
+
+        let error =
+            run(&Command::shell(script).timeout(Some(Duration::from_millis(400)))).unwrap_err();
+
+        assert_eq!(error, TransportError::Timeout { after: Duration::from_millis(400) });
+        let pid = std::fs::read_to_string(&pids).unwrap();
+        let state =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+
+    #[test]
+    fn a_background_child_does_not_hold_the_command() {
+        let started = Instant::now();
+
+        let exit = run(&Command::shell("sleep 30 & echo started")).unwrap();
+
+        assert_eq!(exit.out(), "started\n");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn megabytes_on_both_streams_do_not_block() {
+        let exit = run(&Command::shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"))
+            .unwrap();
+
+        assert_eq!((exit.stdout.len(), exit.stderr.len()), (3_000_000, 3_000_000));
+    }
+}

@@ -1,0 +1,1 @@
+//! Targets over ssh2.
