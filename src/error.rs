@@ -108,6 +108,9 @@ pub struct Failure {
     /// Where in the runbook the call stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Whether the way to the target broke, so that the call can be taken up again once it is back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl Failure {
@@ -124,6 +127,7 @@ impl Failure {
             stderr: String::new(),
             call: None,
             place: None,
+            lost: false,
         }
     }
 

@@ -1,6 +1,10 @@
 //! upgrade-host takes live servers through risky maintenance.
 
+pub mod call;
+pub mod effect;
 pub mod error;
+pub mod event;
+pub mod journal;
 pub mod secret;
 pub mod transport;
 pub mod units;

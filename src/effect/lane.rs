@@ -1,0 +1,298 @@
+//! A lane: a deterministic sequence of calls. One per run, and one per parallel branch. It knows the steps around the
+//! next call, the target it acts on, and what to undo, newest first.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use super::context::{Run, Target};
+use crate::call::CallKey;
+use crate::error::Result;
+use crate::event::{Event, What};
+use crate::journal::Inverse;
+
+/// The application that the adapter primitives act on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// The adapter's name: `ahsay_obs`.
+    pub adapter: String,
+    /// Its settings; secrets in it are references.
+    pub settings: Value,
+}
+
+/// A closure registered by `on_rollback`.
+pub type UndoClosure = Arc<dyn Fn(&Lane) -> Result<()> + Send + Sync>;
+
+/// Something to take back.
+#[derive(Clone)]
+pub enum Undo {
+    /// A recorded inverse.
+    Inverse {
+        /// The call that it takes back.
+        of: CallKey,
+        /// The target.
+        target: String,
+        /// How.
+        inverse: Inverse,
+    },
+    /// A closure of the runbook.
+    Closure {
+        /// The call that registered it.
+        of: CallKey,
+        /// The target that was current then.
+        target: String,
+        /// The closure, its captures as they were.
+        closure: UndoClosure,
+    },
+    /// The parallel lanes of an `each`.
+    Lanes(Vec<Lane>),
+}
+
+impl fmt::Debug for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inverse { of, .. } => write!(f, "Inverse({of})"),
+            Self::Closure { of, .. } => write!(f, "Closure({of})"),
+            Self::Lanes(lanes) => write!(f, "Lanes({})", lanes.len()),
+        }
+    }
+}
+
+/// Inside of which part of an action's life the lane is; calls made there are part of that action, not of the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// Only reads are allowed.
+    Looking,
+    /// Changes are allowed.
+    Applying,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    steps: Vec<String>,
+    targets: Vec<Arc<Target>>,
+    counters: HashMap<(String, String), u32>,
+    branches: u32,
+    undo: Vec<Undo>,
+    inside: Vec<Inside>,
+    apps: HashMap<String, App>,
+    /// The open obligation opened last in this lane, for `keep_off`.
+    last_debt: Option<(String, String)>,
+}
+
+struct Inner {
+    run: Arc<Run>,
+    name: String,
+    undoing: bool,
+    state: Mutex<State>,
+}
+
+/// A lane. Clones are the same lane.
+#[derive(Clone)]
+pub struct Lane(Arc<Inner>);
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lane({})", self.0.name)
+    }
+}
+
+impl Lane {
+    /// Makes the main lane of a run, acting on `target`.
+    pub fn main(run: Arc<Run>, target: Arc<Target>) -> Self {
+        Self::make(run, "main".to_owned(), target, HashMap::new(), Vec::new(), false)
+    }
+
+    fn make(
+        run: Arc<Run>,
+        name: String,
+        target: Arc<Target>,
+        apps: HashMap<String, App>,
+        steps: Vec<String>,
+        undoing: bool,
+    ) -> Self {
+        let state = State { steps, targets: vec![target], apps, ..State::default() };
+        Self(Arc::new(Inner { run, name, undoing, state: Mutex::new(state) }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the run.
+    pub fn run(&self) -> &Arc<Run> {
+        &self.0.run
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns whether the lane undoes.
+    pub fn is_undoing(&self) -> bool {
+        self.0.undoing
+    }
+
+    /// Returns the target that the lane acts on now.
+    pub fn target(&self) -> Arc<Target> {
+        let state = self.state();
+        let last = state.targets.last().map(Arc::clone);
+        drop(state);
+        // A lane is made with a target, and `pop_target` keeps the first.
+        last.unwrap_or_else(|| self.0.run.no_target())
+    }
+
+    /// Acts on another target from now on.
+    pub fn push_target(&self, target: Arc<Target>) {
+        self.state().targets.push(target);
+    }
+
+    /// Acts on the target before again.
+    pub fn pop_target(&self) {
+        let mut state = self.state();
+        if state.targets.len() > 1 {
+            state.targets.pop();
+        }
+    }
+
+    /// Returns the steps around the next call, joined.
+    pub fn step(&self) -> String {
+        self.state().steps.join(" > ")
+    }
+
+    /// Enters a step; a name used before at this place gets a number, so that identities stay unique.
+    pub fn enter_step(&self, name: &str) -> String {
+        let mut state = self.state();
+        let parent = state.steps.join(" > ");
+        let count = state.counters.entry((parent, format!("step {name}"))).or_default();
+        *count += 1;
+        let name = if *count == 1 { name.to_owned() } else { format!("{name} ({count})") };
+        state.steps.push(name);
+        state.steps.join(" > ")
+    }
+
+    /// Leaves the step.
+    pub fn leave_step(&self) {
+        self.state().steps.pop();
+    }
+
+    /// Returns the identity of the next call of `action`.
+    pub fn next_call(&self, action: &str) -> CallKey {
+        let mut state = self.state();
+        let step = state.steps.join(" > ");
+        let nth = state.counters.entry((step.clone(), action.to_owned())).or_default();
+        *nth += 1;
+        CallKey { lane: self.0.name.clone(), step, action: action.to_owned(), nth: *nth }
+    }
+
+    /// Makes the lanes of a parallel section, keyed by name.
+    pub fn branch(&self, targets: &[(String, Option<Arc<Target>>)]) -> Vec<Lane> {
+        let mut state = self.state();
+        state.branches += 1;
+        let number = state.branches;
+        let (apps, steps) = (state.apps.clone(), state.steps.clone());
+        drop(state);
+        let here = self.target();
+        targets
+            .iter()
+            .map(|(key, target)| {
+                let name = format!("{} > each {number} > {key}", self.0.name);
+                let target = target.clone().unwrap_or_else(|| Arc::clone(&here));
+                Self::make(
+                    Arc::clone(&self.0.run),
+                    name,
+                    target,
+                    apps.clone(),
+                    steps.clone(),
+                    self.0.undoing,
+                )
+            })
+            .collect()
+    }
+
+    /// Makes the lane that undoes a call.
+    pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
+        let apps = self.state().apps.clone();
+        Self::make(
+            Arc::clone(&self.0.run),
+            format!("undo {of}"),
+            target,
+            apps,
+            vec!["undo".to_owned()],
+            true,
+        )
+    }
+
+    /// Remembers something to take back. A lane that undoes remembers nothing.
+    pub fn push_undo(&self, undo: Undo) {
+        if !self.0.undoing {
+            self.state().undo.push(undo);
+        }
+    }
+
+    /// Takes everything there is to take back, oldest first.
+    pub fn take_undo(&self) -> Vec<Undo> {
+        std::mem::take(&mut self.state().undo)
+    }
+
+    /// Forgets the inverse of a call: what it switched off is kept off.
+    pub fn drop_inverse(&self, of: &CallKey) {
+        self.state()
+            .undo
+            .retain(|undo| !matches!(undo, Undo::Inverse { of: other, .. } if other == of));
+    }
+
+    /// Returns the application of the current target, or the one configured for all.
+    pub fn app(&self) -> Option<App> {
+        let target = self.target();
+        let own = self.state().apps.get(&target.name).cloned();
+        own.or_else(|| self.0.run.default_app.clone())
+    }
+
+    /// Sets the application of the current target.
+    pub fn set_app(&self, app: App) {
+        let target = self.target();
+        self.state().apps.insert(target.name.clone(), app);
+    }
+
+    /// Returns the target and key of the obligation opened last in this lane.
+    pub fn last_debt(&self) -> Option<(String, String)> {
+        self.state().last_debt.clone()
+    }
+
+    pub(super) fn set_last_debt(&self, target: &str, key: &str) {
+        self.state().last_debt = Some((target.to_owned(), key.to_owned()));
+    }
+
+    pub(super) fn inside(&self) -> Option<Inside> {
+        self.state().inside.last().copied()
+    }
+
+    /// Runs `body` as a part of an action.
+    pub(super) fn within<T>(&self, inside: Inside, body: impl FnOnce() -> T) -> T {
+        struct Leave<'a>(&'a Lane);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.state().inside.pop();
+            }
+        }
+        self.state().inside.push(inside);
+        let _leave = Leave(self);
+        body()
+    }
+
+    /// Tells what happened.
+    pub fn emit(&self, what: What) {
+        self.0.run.send(Event {
+            at: self.0.run.clock.now(),
+            run: self.0.run.id.clone(),
+            lane: self.0.name.clone(),
+            step: self.step(),
+            target: self.target().name.clone(),
+            what,
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! The one way to an effect. Every action passes [`perform`]; nothing else touches a clock, a process, a file of a
+//! target, the network, randomness or the operator. So replay, plan, durability, cancel, retry, redaction, events and
+//! undo each exist once.
+
+mod action;
+mod ask;
+mod context;
+mod lane;
+mod obligation;
+mod perform;
+mod redact;
+mod registry;
+mod rollback;
+
+pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
+pub use ask::{Asker, Nobody, Question};
+pub use context::{
+    Adapters, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock, Target,
+    Targets, Window, tail,
+};
+pub use lane::{App, Lane, Undo, UndoClosure};
+pub use obligation::{Obligations, Open};
+pub use perform::{perform, query};
+pub use redact::Redactor;
+pub use registry::Registry;
+pub use rollback::{Undone, recall_inverses, roll_back};
+
+/// The stack of threads that evaluate scripts: Rhai recurses on it, and only touched pages cost memory.
+pub const STACK: usize = 64 << 20;

@@ -1,0 +1,523 @@
+//! The funnel. One straight function, not middleware: the order is the meaning.
+//!
+//! cancelled? → recall from the journal → look → plan (already so?) → in plan mode: report and assume → intent, prior
+//! state, inverse and obligation, durable → apply (reconnect, reconcile) → redact → outcome, durable → event
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::action::{Action, Asked, Owes, Plan, Query, Reconciled};
+use super::ask::Question;
+use super::context::{Cx, Mode};
+use super::lane::{Inside, Lane, Undo};
+use crate::call::{Access, CallKey};
+use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
+use crate::event::{CallEnd, PlanState, Planned, What};
+use crate::journal::{Body, DebtChange, Inverse, Outcome, Recall, Recorded};
+
+/// Performs a query; see [`perform`].
+///
+/// # Errors
+/// As [`perform`].
+pub fn query<Q: Query>(lane: &Lane, place: Option<Place>, query: Q) -> Result<Q::Output> {
+    perform(lane, place, &Asked(query))
+}
+
+/// Performs an action on the lane, or answers it from the journal.
+///
+/// # Errors
+/// The action's failure, or a stop: cancelled, paused, mismatch, journal.
+pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Result<A::Output> {
+    if let Some(inside) = lane.inside() {
+        return nested(lane, inside, action);
+    }
+    let run = lane.run();
+    if run.cancel.is_cancelled() {
+        return Err(Stop::Cancelled.into());
+    }
+    let call = lane.next_call(A::NAME);
+    let target = lane.target();
+    let data = run.redactor.value(encode(action)?);
+    let recall = run.cursor.lock().unwrap_or_else(PoisonError::into_inner).recall(
+        &call,
+        &target.name,
+        &data,
+        place.as_ref(),
+    );
+    let one = One {
+        lane,
+        cx: Cx { lane, target, call: &call },
+        place,
+        action,
+        data,
+        started: Instant::now(),
+    };
+    let rebuilding = run.mode == Mode::Rebuild && !lane.is_undoing();
+    match recall {
+        Recall::Mismatch(mismatch) => Err(Stop::Mismatch(mismatch).into()),
+        Recall::Ended(recorded) => one.recalled(*recorded),
+        Recall::Pending(recorded) | Recall::Again(recorded) if rebuilding => {
+            one.remember(&recorded);
+            Err(Stop::EndOfRecord.into())
+        }
+        Recall::New if rebuilding => Err(Stop::EndOfRecord.into()),
+        Recall::Pending(recorded) => {
+            one.remember(&recorded);
+            one.began();
+            let before = decode::<A::Before>(&call, recorded.before)?;
+            let settled = one.settle(&before, Duration::ZERO);
+            one.end(&before, settled)
+        }
+        Recall::Again(recorded) if recorded.inverse.is_some() => {
+            one.remember(&recorded);
+            one.began();
+            let before = decode::<A::Before>(&call, recorded.before)?;
+            one.intend(&before)?;
+            let applied = one.carry_out(&before);
+            one.end(&before, applied)
+        }
+        Recall::Again(_) | Recall::New => one.live(),
+    }
+}
+
+/// A call made by an action while it looks or acts: a part of that action, with no record of its own.
+fn nested<A: Action>(lane: &Lane, inside: Inside, action: &A) -> Result<A::Output> {
+    let call = CallKey {
+        lane: lane.name().to_owned(),
+        step: lane.step(),
+        action: A::NAME.to_owned(),
+        nth: 0,
+    };
+    let cx = Cx { lane, target: lane.target(), call: &call };
+    if lane.run().cancel.is_cancelled() {
+        return Err(Stop::Cancelled.into());
+    }
+    let before = lane.within(Inside::Looking, || action.look(&cx))?;
+    match action.plan(&before) {
+        Plan::Already(output) => Ok(output),
+        _ if A::ACCESS == Access::Read => action.apply(&cx, &before),
+        _ if inside == Inside::Looking => {
+            let what = action.summary();
+            Err(Failure::input(format!(
+                "{what}: this is a change, but here only reads are allowed"
+            ))
+            .into())
+        }
+        Plan::Real | Plan::Would { .. } => action.apply(&cx, &before),
+    }
+}
+
+/// One call under way.
+struct One<'a, A> {
+    lane: &'a Lane,
+    cx: Cx<'a>,
+    place: Option<Place>,
+    action: &'a A,
+    data: Value,
+    started: Instant,
+}
+
+impl<A: Action> One<'_, A> {
+    /// Answers from the record.
+    fn recalled(&self, recorded: Recorded) -> Result<A::Output> {
+        self.remember(&recorded);
+        let result = match recorded.outcome {
+            Some(Outcome::Done { value, .. }) => Ok(decode::<A::Output>(self.cx.call, value)?),
+            Some(Outcome::Failed { failure }) => Err(Halt::from(failure.at(self.place.clone()))),
+            None => Err(Stop::Journal(format!("{} has no outcome", self.cx.call)).into()),
+        };
+        let words = result.as_ref().ok().and_then(|output| self.action.result(output));
+        self.ended(CallEnd::Recalled, words);
+        result
+    }
+
+    /// Takes over the inverse and the obligation of a recorded call.
+    fn remember(&self, recorded: &Recorded) {
+        let obligations = &self.lane.run().obligations;
+        if let Some(debt) = &recorded.opens {
+            obligations.open(&recorded.target, debt, recorded.began);
+            self.lane.set_last_debt(&recorded.target, &debt.key);
+        }
+        if let (Some(key), Some(Outcome::Done { .. }), Some(ended)) =
+            (&recorded.closes, &recorded.outcome, recorded.ended)
+        {
+            obligations.close(&recorded.target, key, ended);
+        }
+        if let Some(inverse) = &recorded.inverse {
+            self.push_undo(inverse.clone());
+        }
+    }
+
+    fn push_undo(&self, inverse: Inverse) {
+        let (of, target) = (self.cx.call.clone(), self.cx.target.name.clone());
+        self.lane.push_undo(Undo::Inverse { of, target, inverse });
+    }
+
+    fn live(&self) -> Result<A::Output> {
+        let planning = self.lane.run().mode == Mode::Plan;
+        if A::ACCESS == Access::Read {
+            self.began();
+            let output = self.reconnecting(|| {
+                self.lane.within(Inside::Looking, || {
+                    self.action
+                        .look(&self.cx)
+                        .and_then(|before| self.action.apply(&self.cx, &before))
+                })
+            });
+            return self.end_without_intent(output, None);
+        }
+        if !planning {
+            self.began();
+        }
+        let before = match self.look() {
+            Ok(before) => before,
+            Err(halt) => return self.end_without_intent(Err(halt), None),
+        };
+        match self.action.plan(&before) {
+            Plan::Already(output) if planning => {
+                self.planned(PlanState::Already, Vec::new(), None);
+                Ok(output)
+            }
+            Plan::Already(output) => {
+                let closes = match self.action.owes(&before) {
+                    Owes::Closes(key) => Some(key),
+                    _ => None,
+                };
+                self.end_without_intent(Ok(output), closes)
+            }
+            Plan::Real => {
+                if planning {
+                    self.began();
+                }
+                let output = self.reconnecting(|| {
+                    self.lane.within(Inside::Looking, || self.action.apply(&self.cx, &before))
+                });
+                self.end_without_intent(output, None)
+            }
+            Plan::Would { changes, output, after } if planning => {
+                if let (Some(subject), Some(after)) = (self.action.subject(), after) {
+                    let key = (self.cx.target.name.clone(), subject);
+                    let mut assumed =
+                        self.lane.run().assumed.lock().unwrap_or_else(PoisonError::into_inner);
+                    assumed.insert(key, encode(&after)?);
+                }
+                let (state, undo) = match A::ACCESS {
+                    Access::Wait => (PlanState::Waits, None),
+                    Access::Ask => (PlanState::Asks, None),
+                    _ => (PlanState::Would, Some(self.action.inverse(&before).describe())),
+                };
+                self.planned(state, changes, undo);
+                Ok(output)
+            }
+            Plan::Would { .. } if A::ACCESS == Access::Ask => {
+                let output = self.action.apply(&self.cx, &before);
+                self.end_without_intent(output, None)
+            }
+            Plan::Would { .. } => {
+                self.intend(&before)?;
+                if A::ACCESS == Access::Change {
+                    self.push_undo(self.action.inverse(&before));
+                }
+                let applied = self.carry_out(&before);
+                self.end(&before, applied)
+            }
+        }
+    }
+
+    fn look(&self) -> Result<A::Before> {
+        if let Some(subject) = self.action.subject() {
+            let key = (self.cx.target.name.clone(), subject);
+            let assumed = self
+                .lane
+                .run()
+                .assumed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&key)
+                .cloned();
+            if let Some(value) = assumed {
+                return decode::<A::Before>(self.cx.call, value);
+            }
+        }
+        self.reconnecting(|| self.lane.within(Inside::Looking, || self.action.look(&self.cx)))
+    }
+
+    /// Writes the intent, durable, with the prior state, the inverse and the obligation.
+    fn intend(&self, before: &A::Before) -> Result<()> {
+        let run = self.lane.run();
+        let (opens, closes) = match self.action.owes(before) {
+            Owes::Nothing => (None, None),
+            Owes::Opens(debt) => (Some(debt), None),
+            Owes::Closes(key) => (None, Some(key)),
+        };
+        let target = self.cx.target.name.clone();
+        let body = Body::Intent {
+            call: self.cx.call.clone(),
+            access: A::ACCESS,
+            target: target.clone(),
+            summary: run.redactor.text(&self.action.summary()),
+            action: self.data.clone(),
+            before: run.redactor.value(encode(before)?),
+            inverse: self.action.inverse(before),
+            opens: opens.clone(),
+            closes,
+            place: self.place.clone(),
+        };
+        let debts = opens
+            .iter()
+            .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() })
+            .collect();
+        if let Some(store) = &run.store {
+            store.append_durable(&run.id, body, debts)?;
+        }
+        if let Some(debt) = opens {
+            self.lane.set_last_debt(&target, &debt.key);
+            if run.obligations.open(&target, &debt, run.clock.now()) {
+                self.lane.emit(What::DebtOpened { what: debt.what, locks_out: debt.locks_out });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies; when the way to the target broke meanwhile, finds out what became of it and goes on.
+    fn carry_out(&self, before: &A::Before) -> Result<A::Output> {
+        match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
+            Err(Halt::Failure(failure)) if failure.lost => {
+                self.cx.warn(format!("{failure}; finding out what became of it"));
+                self.settle(before, Duration::from_secs(1))
+            }
+            result => result,
+        }
+    }
+
+    /// Decides an intent without outcome: it happened, it is done again, or the operator says.
+    fn settle(&self, before: &A::Before, pause: Duration) -> Result<A::Output> {
+        self.cx.sleep(pause)?;
+        let found = self.reconnecting(|| {
+            self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
+        });
+        match found {
+            Ok(Reconciled::Done(output)) => Ok(output),
+            Ok(Reconciled::Redo) => self.carry_out(before),
+            Ok(Reconciled::Unknown(why)) => self.decide(before, &why),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    fn decide(&self, before: &A::Before, why: &str) -> Result<A::Output> {
+        const REDO: &str = "do it again";
+        const DONE: &str = "take it as done";
+        const UNDO: &str = "roll back";
+        const PAUSE: &str = "pause";
+        let what = self.action.summary();
+        let question = Question::Choose {
+            text: format!(
+                "It is not known whether this happened: {what} on {} ({why}). What now?",
+                self.cx.target.name
+            ),
+            options: [REDO, DONE, UNDO, PAUSE].map(str::to_owned).to_vec(),
+            default: None,
+        };
+        match self.lane.run().asker.ask(&question).as_deref() {
+            Some(REDO) => self.carry_out(before),
+            Some(DONE) => match self.action.plan(before) {
+                Plan::Already(output) | Plan::Would { output, .. } => Ok(output),
+                Plan::Real => self.carry_out(before),
+            },
+            Some(UNDO) => Err(Failure::new(
+                Kind::Unknown,
+                format!("it is not known whether this happened: {what} ({why})"),
+            )
+            .with_target(&self.cx.target.name)
+            .into()),
+            _ => {
+                let why = format!(
+                    "it is not known whether this happened: {what} on {} ({why})",
+                    self.cx.target.name
+                );
+                Err(Stop::Paused(Pause { why, until: None, unknown: true }).into())
+            }
+        }
+    }
+
+    /// Repeats what only looks while the way to the target is broken, up to the run's limit.
+    fn reconnecting<T>(&self, mut body: impl FnMut() -> Result<T>) -> Result<T> {
+        let run = self.lane.run();
+        let since = Instant::now();
+        let mut pause = Duration::from_secs(1);
+        let mut told = false;
+        loop {
+            let failure = match body() {
+                Err(Halt::Failure(failure)) if failure.lost && run.mode != Mode::Plan => failure,
+                result => return result,
+            };
+            if since.elapsed() >= run.reconnect {
+                if self.lane.is_undoing() {
+                    return Err(Halt::Failure(failure));
+                }
+                let why = format!(
+                    "{failure}; gave up after {}",
+                    crate::units::say_duration(run.reconnect)
+                );
+                return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.cx.warn(format!(
+                    "{failure}; trying again for {}",
+                    crate::units::say_duration(run.reconnect)
+                ));
+            }
+            self.cx.sleep(pause.min(
+                run.reconnect.saturating_sub(since.elapsed()).max(Duration::from_millis(50)),
+            ))?;
+            pause = (pause * 2).min(Duration::from_secs(15));
+        }
+    }
+
+    /// Ends a call that has an intent.
+    fn end(&self, before: &A::Before, result: Result<A::Output>) -> Result<A::Output> {
+        let closes = match self.action.owes(before) {
+            Owes::Closes(key) => Some(key),
+            _ => None,
+        };
+        self.finish(result, closes, |one, outcome, _| Body::Outcome {
+            call: one.cx.call.clone(),
+            outcome,
+        })
+    }
+
+    /// Ends a call that has none: a read, an answer, a failed look, or a change that was so already.
+    fn end_without_intent(
+        &self,
+        result: Result<A::Output>,
+        closes: Option<String>,
+    ) -> Result<A::Output> {
+        self.finish(result, closes, |one, outcome, closes| Body::Call {
+            call: one.cx.call.clone(),
+            access: A::ACCESS,
+            target: one.cx.target.name.clone(),
+            summary: one.lane.run().redactor.text(&one.action.summary()),
+            action: one.data.clone(),
+            outcome,
+            closes,
+            place: one.place.clone(),
+        })
+    }
+
+    fn finish(
+        &self,
+        result: Result<A::Output>,
+        closes: Option<String>,
+        body: impl FnOnce(&Self, Outcome, Option<String>) -> Body,
+    ) -> Result<A::Output> {
+        let run = self.lane.run();
+        let planning = run.mode == Mode::Plan;
+        match result {
+            Ok(output) => {
+                let value = encode(&output)?;
+                let redacted = run.redactor.value(value.clone());
+                // The script sees what a replay would show it.
+                let output = if redacted == value {
+                    output
+                } else {
+                    decode::<A::Output>(self.cx.call, redacted.clone())?
+                };
+                let changed = self.action.changed(&output);
+                let words = self.action.result(&output);
+                if let (Some(store), false) = (&run.store, planning) {
+                    let outcome = Outcome::Done { value: redacted, changed };
+                    let target = self.cx.target.name.clone();
+                    let debts: Vec<_> = closes
+                        .iter()
+                        .map(|key| DebtChange::Close { target: target.clone(), key: key.clone() })
+                        .collect();
+                    let body = body(self, outcome, closes.clone());
+                    if A::ACCESS == Access::Read {
+                        store.append(&run.id, body)?;
+                    } else {
+                        store.append_durable(&run.id, body, debts)?;
+                    }
+                }
+                self.ended(
+                    if changed || A::ACCESS != Access::Change {
+                        CallEnd::Done
+                    } else {
+                        CallEnd::Already
+                    },
+                    words,
+                );
+                if let Some(open) = closes.and_then(|key| {
+                    run.obligations.close(&self.cx.target.name, &key, run.clock.now())
+                }) {
+                    self.lane.emit(What::DebtClosed {
+                        what: open.debt.what,
+                        locks_out: open.debt.locks_out,
+                    });
+                }
+                Ok(output)
+            }
+            Err(Halt::Failure(failure)) => {
+                let mut failure = run.redactor.failure(failure.at(self.place.clone()));
+                failure.call = Some(self.cx.call.to_string());
+                failure.target.get_or_insert_with(|| self.cx.target.name.clone());
+                if let (Some(store), false) = (&run.store, planning) {
+                    let body = body(self, Outcome::Failed { failure: failure.clone() }, None);
+                    store.append_durable(&run.id, body, Vec::new())?;
+                }
+                self.ended(CallEnd::Failed(failure.clone()), None);
+                Err(failure.into())
+            }
+            Err(Halt::Stop(stop)) => {
+                self.ended(CallEnd::Stopped(stop.to_string()), None);
+                Err(stop.into())
+            }
+        }
+    }
+
+    fn began(&self) {
+        self.lane.emit(What::CallBegan {
+            call: self.cx.call.to_string(),
+            summary: self.lane.run().redactor.text(&self.action.summary()),
+            access: A::ACCESS,
+            place: self.place.clone(),
+        });
+    }
+
+    fn ended(&self, end: CallEnd, result: Option<String>) {
+        let redactor = &self.lane.run().redactor;
+        self.lane.emit(What::CallEnded {
+            call: self.cx.call.to_string(),
+            summary: redactor.text(&self.action.summary()),
+            end,
+            result: result.map(|words| redactor.text(&words)),
+            took_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    fn planned(&self, state: PlanState, changes: Vec<String>, undo: Option<String>) {
+        let redactor = &self.lane.run().redactor;
+        self.lane.emit(What::CallPlanned {
+            call: self.cx.call.to_string(),
+            summary: redactor.text(&self.action.summary()),
+            access: A::ACCESS,
+            planned: Planned {
+                state,
+                changes: changes.iter().map(|change| redactor.text(change)).collect(),
+                undo: undo.map(|undo| redactor.text(&undo)),
+            },
+        });
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value)
+        .map_err(|error| Stop::Journal(format!("a value cannot be recorded: {error}")).into())
+}
+
+fn decode<T: serde::de::DeserializeOwned>(call: &CallKey, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| {
+        Stop::Journal(format!("the record of {call} cannot be read: {error}")).into()
+    })
+}

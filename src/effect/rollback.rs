@@ -1,0 +1,117 @@
+//! Taking back: per lane newest first, each undo journaled like any other call, a failing one reported while the others
+//! go on.
+
+use std::sync::Arc;
+
+use super::lane::{Lane, Undo};
+use crate::error::{Failure, Halt, Result, Stop};
+use crate::event::What;
+use crate::journal::Inverse;
+
+/// What came of undoing.
+#[derive(Debug, Default)]
+pub struct Undone {
+    /// How many undos were done.
+    pub done: u32,
+    /// The failures of those that were not.
+    pub failed: Vec<Failure>,
+}
+
+impl Undone {
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed.extend(other.failed);
+    }
+}
+
+/// Undoes everything that the lane remembers.
+///
+/// # Errors
+/// A stop (second interrupt, journal). Failures of single undos are in the result.
+pub fn roll_back(lane: &Lane) -> Result<Undone> {
+    let mut undone = Undone::default();
+    for undo in lane.take_undo().into_iter().rev() {
+        let result = match undo {
+            Undo::Lanes(lanes) => {
+                undone.add(roll_back_lanes(&lanes)?);
+                continue;
+            }
+            Undo::Inverse { inverse: Inverse::Nothing { .. }, .. } => continue,
+            Undo::Inverse { of, inverse: Inverse::Impossible { why }, .. } => {
+                lane.emit(What::Warning { text: format!("{of} cannot be undone: {why}") });
+                continue;
+            }
+            Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. } } => {
+                lane.run().targets.get(&target).and_then(|target| {
+                    let lane = lane.undoing(&of, target);
+                    lane.run().registry.clone().perform(&lane, &name, action).map(drop)
+                })
+            }
+            Undo::Closure { of, target, closure } => lane
+                .run()
+                .targets
+                .get(&target)
+                .and_then(|target| closure(&lane.undoing(&of, target))),
+        };
+        match result {
+            Ok(()) => undone.done += 1,
+            Err(Halt::Failure(failure)) => {
+                lane.emit(What::Warning { text: format!("undo failed: {failure}") });
+                undone.failed.push(*failure);
+            }
+            Err(Halt::Stop(stop)) => return Err(stop.into()),
+        }
+    }
+    Ok(undone)
+}
+
+/// Lanes that ran side by side are undone side by side.
+fn roll_back_lanes(lanes: &[Lane]) -> Result<Undone> {
+    let results: Vec<Result<Undone>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = lanes
+            .iter()
+            .map(|lane| {
+                let lane = lane.clone();
+                std::thread::Builder::new()
+                    .name(lane.name().to_owned())
+                    .stack_size(super::STACK)
+                    .spawn_scoped(scope, move || roll_back(&lane))
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(Stop::Limit("an undo lane panicked".to_owned()).into()),
+                Err(error) => {
+                    Err(Stop::Limit(format!("no thread for an undo lane: {error}")).into())
+                }
+            })
+            .collect()
+    });
+    let mut undone = Undone::default();
+    for result in results {
+        undone.add(result?);
+    }
+    Ok(undone)
+}
+
+/// Fills the lane with the recorded inverses alone, for a run whose script is not there any more.
+pub fn recall_inverses(lane: &Lane) {
+    let run = Arc::clone(lane.run());
+    let cursor = run.cursor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut calls: Vec<_> =
+        cursor.all().into_iter().filter(|call| !call.call.lane.starts_with("undo ")).collect();
+    calls.sort_by_key(|call| call.began);
+    let undos: Vec<_> = calls
+        .into_iter()
+        .filter_map(|call| {
+            let inverse = call.inverse.clone()?;
+            Some(Undo::Inverse { of: call.call.clone(), target: call.target.clone(), inverse })
+        })
+        .collect();
+    drop(cursor);
+    for undo in undos {
+        lane.push_undo(undo);
+    }
+}

@@ -1,0 +1,269 @@
+//! What a run tells while it goes: one stream for the terminal, `--json`, reports and embedding programs.
+//! Everything in it is redacted already.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::call::Access;
+use crate::error::{Failure, Place};
+
+/// An event with where and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The run's id.
+    pub run: String,
+    /// The lane.
+    pub lane: String,
+    /// The steps around it, joined by ` > `.
+    pub step: String,
+    /// The target that the lane acts on.
+    pub target: String,
+    /// The event proper.
+    pub what: What,
+}
+
+/// How a call ended, for display.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallEnd {
+    /// It did what it should; something changed.
+    Done,
+    /// It was so already; nothing was done.
+    Already,
+    /// Its outcome was taken from the journal.
+    Recalled,
+    /// It failed.
+    Failed(Failure),
+    /// It was stopped before its end (interrupt, pause).
+    Stopped(String),
+}
+
+/// Where a long call stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done, in `unit`s.
+    pub done: u64,
+    /// How much there is, if known.
+    pub total: Option<u64>,
+    /// `bytes`, `users`, `seconds`, …
+    pub unit: String,
+    /// A few words on what is under way.
+    pub message: String,
+    /// Seconds to go, if they can be told.
+    pub eta_seconds: Option<u64>,
+}
+
+/// What plan mode says of one call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// `would`, `already`, `waits`, `asks`.
+    pub state: PlanState,
+    /// What would change, a line each.
+    pub changes: Vec<String>,
+    /// How it would be undone: `undo: …`, `cannot be undone: …`, `nothing to undo`.
+    pub undo: Option<String>,
+}
+
+/// The state of a call in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanState {
+    /// It would change something.
+    Would,
+    /// It is so already.
+    Already,
+    /// It would wait.
+    Waits,
+    /// It would ask.
+    Asks,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// A process drives it, or did until it died.
+    Running,
+    /// It can be resumed.
+    Paused,
+    /// All done, nothing owed.
+    Done,
+    /// It failed, and what it had changed is undone.
+    RolledBack,
+    /// It failed and is not fully undone, or obligations are open.
+    Failed,
+    /// The outcome of a change is unknown and needs a decision; resumable.
+    Unknown,
+    /// A plan: nothing was done.
+    Planned,
+}
+
+impl Status {
+    /// Returns the words for people, journal and `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Planned => "planned",
+        }
+    }
+
+    /// Reads what [`Status::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Running,
+            Self::Paused,
+            Self::Done,
+            Self::RolledBack,
+            Self::Failed,
+            Self::Unknown,
+            Self::Planned,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum What {
+    /// A run begins, resumes or is planned.
+    RunBegan {
+        /// The runbook's title.
+        title: String,
+        /// The script's path.
+        runbook: String,
+        /// The targets named.
+        targets: Vec<String>,
+        /// `run`, `plan`, `resume`, `rollback`.
+        mode: String,
+    },
+    /// A step begins; `lane` and `step` of the event name it.
+    StepBegan,
+    /// A step ended.
+    StepEnded {
+        /// Whether it ended well.
+        ok: bool,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// A call begins.
+    CallBegan {
+        /// The call's identity.
+        call: String,
+        /// What it does, for people.
+        summary: String,
+        /// Its kind.
+        access: Access,
+        /// Where it stands in the runbook.
+        place: Option<Place>,
+    },
+    /// A call goes on.
+    CallProgress {
+        /// The call's identity.
+        call: String,
+        /// Where it stands.
+        progress: Progress,
+    },
+    /// A line of output of a command.
+    Output {
+        /// The call's identity.
+        call: String,
+        /// Whether it is standard error.
+        error: bool,
+        /// The line, redacted, without its end.
+        line: String,
+    },
+    /// A call ended.
+    CallEnded {
+        /// The call's identity.
+        call: String,
+        /// What it did, for people.
+        summary: String,
+        /// How.
+        end: CallEnd,
+        /// A few words on the result (`36 users`, `12 files, 3 MiB`), if there is something to say.
+        result: Option<String>,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// Plan mode's word on a call.
+    CallPlanned {
+        /// The call's identity.
+        call: String,
+        /// What it does, for people.
+        summary: String,
+        /// Its kind.
+        access: Access,
+        /// What it would do.
+        planned: Planned,
+    },
+    /// A note of the runbook.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// A warning of the runbook or of the host.
+    Warning {
+        /// The text.
+        text: String,
+    },
+    /// Something was switched off and is owed back.
+    DebtOpened {
+        /// What is owed (`replication on`, `users enabled`).
+        what: String,
+        /// Whether users are locked out by it.
+        locks_out: bool,
+    },
+    /// An obligation was met.
+    DebtClosed {
+        /// What had been owed.
+        what: String,
+        /// Whether users had been locked out by it.
+        locks_out: bool,
+    },
+    /// The point of no return was passed.
+    PointOfNoReturn {
+        /// Why there is no way back on its own.
+        why: String,
+    },
+    /// Undo begins.
+    UndoBegan {
+        /// Why.
+        why: String,
+    },
+    /// Undo ended.
+    UndoEnded {
+        /// How many undos were done.
+        done: u32,
+        /// How many failed.
+        failed: u32,
+    },
+    /// The run pauses or ends.
+    RunEnded {
+        /// How.
+        status: Status,
+        /// A sentence for people.
+        message: String,
+        /// The failure that ended it, if one did.
+        failure: Option<Failure>,
+        /// How long users were locked out in all, in milliseconds.
+        downtime_ms: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+        /// What is still owed.
+        debts: Vec<String>,
+        /// The command to type next, if there is one.
+        next: Option<String>,
+    },
+}

@@ -1,0 +1,191 @@
+//! The journal's format: what one record holds. Records are JSON in the store's `records` table; the format's version
+//! is [`FORMAT`], and old journals in `tests/data` are read by every later version.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::call::{Access, CallKey};
+use crate::error::{Failure, Place};
+use crate::event::Status;
+
+/// The version of the format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// How a change can be taken back, recorded with its intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "inverse", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Inverse {
+    /// By this action.
+    Action {
+        /// The action's name.
+        name: String,
+        /// Its data.
+        action: Value,
+        /// What it does, for people.
+        summary: String,
+    },
+    /// There is nothing to take back, for this reason.
+    Nothing {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be taken back, for this reason.
+    Impossible {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Inverse {
+    /// Says it for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Action { summary, .. } => format!("undo: {summary}"),
+            Self::Nothing { why } => format!("nothing to undo: {why}"),
+            Self::Impossible { why } => format!("cannot be undone: {why}"),
+        }
+    }
+}
+
+/// Something switched off that is owed back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debt {
+    /// What identifies it on its target: `service obsr`, `replication ahsay_obs`.
+    pub key: String,
+    /// What is owed, for people: `service obsr running`.
+    pub what: String,
+    /// Whether users are locked out as long as it is open.
+    pub locks_out: bool,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It returned this value.
+    Done {
+        /// The value.
+        value: Value,
+        /// Whether something changed.
+        changed: bool,
+    },
+    /// It failed.
+    Failed {
+        /// How.
+        failure: Failure,
+    },
+}
+
+/// What one record holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Body {
+    /// A change or wait is about to be applied. Durable before anything happens.
+    Intent {
+        /// The call.
+        call: CallKey,
+        /// Its kind.
+        access: Access,
+        /// The target it acts on.
+        target: String,
+        /// What it does, for people.
+        summary: String,
+        /// The action's data.
+        action: Value,
+        /// The state found before.
+        before: Value,
+        /// How to take it back.
+        inverse: Inverse,
+        /// The obligation it opens.
+        opens: Option<Debt>,
+        /// The key of the obligation that it meets.
+        closes: Option<String>,
+        /// Where it stands in the runbook.
+        place: Option<Place>,
+    },
+    /// What became of an intent.
+    Outcome {
+        /// The call.
+        call: CallKey,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A call without an intent: a read, an answer, or a change that was so already.
+    Call {
+        /// The call.
+        call: CallKey,
+        /// Its kind.
+        access: Access,
+        /// The target it acted on.
+        target: String,
+        /// What it does, for people.
+        summary: String,
+        /// The action's data.
+        action: Value,
+        /// How it ended.
+        outcome: Outcome,
+        /// The key of the obligation that it meets.
+        closes: Option<String>,
+        /// Where it stands in the runbook.
+        place: Option<Place>,
+    },
+    /// A step begins or ends; for reports and learned durations, not for replay.
+    Step {
+        /// The lane.
+        lane: String,
+        /// The step's path.
+        step: String,
+        /// Whether it begins.
+        begins: bool,
+        /// Whether it ended well.
+        ok: bool,
+    },
+    /// The point of no return was passed.
+    PointOfNoReturn {
+        /// Why.
+        why: String,
+    },
+    /// A note or warning, for reports.
+    Note {
+        /// The text.
+        text: String,
+        /// Whether it is a warning.
+        warning: bool,
+    },
+    /// Undo of the run was decided on; from here on a resume goes on undoing.
+    UndoBegan {
+        /// Why.
+        why: String,
+        /// The failure that led to it.
+        failure: Option<Failure>,
+    },
+    /// A process took the run up.
+    Resumed {
+        /// The process id of the program.
+        pid: u32,
+    },
+    /// The run paused or ended; names the calls whose failure did it, which are tried again by `resume`.
+    Ended {
+        /// How.
+        status: Status,
+        /// The failed calls that ended the run.
+        failed: Vec<String>,
+        /// A sentence for people.
+        message: String,
+    },
+}
+
+/// A record with its place in the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The number in the run, from 1.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What it holds.
+    pub body: Body,
+}
