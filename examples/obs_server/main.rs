@@ -1,4 +1,4 @@
-//! A simulated AhsayOBS server: real files, a real process, the XML API, logs and an index run.
+//! A simulated `AhsayOBS` server: real files, a real process, the XML API, logs and an index run.
 //!
 //! `cargo run --example obs_server -- --help` lists what it can do.
 

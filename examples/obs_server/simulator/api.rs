@@ -23,6 +23,13 @@ fn required<'a>(parameters: &'a Parameters, name: &str) -> Result<&'a str, Strin
         .ok_or_else(|| format!("[Api.MissingParameterExpt] Parameter '{name}' is missing."))
 }
 
+/// A change of a status.
+#[derive(Debug)]
+struct Change {
+    from: String,
+    to: String,
+}
+
 /// The role of whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -57,14 +64,14 @@ fn authenticate(server: &Server, parameters: &Parameters) -> Result<Role, String
 /// Answers one request.
 pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Parameters) -> Reply {
     let unknown = || {
-        server.audit.record("READ", name, "", "result=404");
+        server.audit.record("READ", name, "", &[("result", "404")]);
         Reply::page(404, "Not Found")
     };
     if name == "ModifyUserStatus" && config.flag("no_modify_user_status") {
         return unknown();
     }
     let changes = matches!(name, "ModifyUser" | "ModifyUserStatus");
-    let mut details = String::new();
+    let mut change = None;
     let answer = authenticate(server, parameters).and_then(|role| match name {
         _ if changes && role != Role::Admin => {
             Err("[Api.PermissionDeniedExpt] This user may only read.".to_owned())
@@ -74,9 +81,9 @@ pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Paramet
         "GetUser" => with_user(server, parameters, |user| Ok(Some(user.element()))),
         "ModifyUser" => match parameter(parameters, "Status") {
             None => with_user(server, parameters, |_| Ok(None)),
-            Some(_) => modify_status(server, config, parameters, &mut details),
+            Some(_) => modify_status(server, config, parameters, &mut change),
         },
-        "ModifyUserStatus" => modify_status(server, config, parameters, &mut details),
+        "ModifyUserStatus" => modify_status(server, config, parameters, &mut change),
         "ListBackupSets" => with_user(server, parameters, |user| {
             let sets = user.sets.iter().map(|set| Element::new("BackupSet").with_all(set));
             Ok(Some(sets.fold(Element::new("BackupSets"), Element::child)))
@@ -93,7 +100,7 @@ pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Paramet
         "GetLicense" => license(server),
         "GetSystemSetting" => Ok(Some(
             Element::new("SystemSetting")
-                .with("Version", &server.version)
+                .with("Version", server.version.as_str())
                 .with("SystemHome", "system"),
         )),
         _ => Err(String::new()),
@@ -106,7 +113,12 @@ pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Paramet
     let result =
         answer.as_ref().map_or_else(|message| format!("err {message}"), |_| "OK".to_owned());
     let kind = if changes { "CHANGE" } else { "READ" };
-    server.audit.record(kind, name, login, &format!("owner={owner} {details}result={result}"));
+    let mut details = vec![("owner", owner)];
+    if let Some(change) = &change {
+        details.extend([("from", change.from.as_str()), ("to", change.to.as_str())]);
+    }
+    details.push(("result", &result));
+    server.audit.record(kind, name, login, &details);
     match answer {
         Ok(Some(element)) => Reply::xml(element.document()),
         Ok(None) => Reply::xml("<OK/>\n".to_owned()),
@@ -146,7 +158,7 @@ fn modify_status(
     server: &Server,
     config: &Config,
     parameters: &Parameters,
-    details: &mut String,
+    change: &mut Option<Change>,
 ) -> Answer {
     let login = required(parameters, "LoginName")?;
     let status = required(parameters, "Status")?;
@@ -166,7 +178,7 @@ fn modify_status(
     let before = users
         .set_status(position, status)
         .map_err(|message| format!("[Api.SystemErrorExpt] {message}"))?;
-    *details = format!("from={before} to={status} ");
+    *change = Some(Change { from: before, to: status.to_owned() });
     Ok(None)
 }
 
@@ -179,7 +191,7 @@ fn license(server: &Server) -> Answer {
     Ok(Some(
         Element::new("License")
             .with_all(&attributes(document.root_element()))
-            .with("UsedUsers", users),
+            .with("UsedUsers", users.to_string()),
     ))
 }
 
@@ -194,11 +206,7 @@ pub fn login(server: &Server, parameters: &Parameters) -> Reply {
         Some(_) => (403, "User is suspended"),
         None => (404, "No such user"),
     };
-    server.audit.record(
-        "READ",
-        "login",
-        login,
-        &format!("owner={} result={status}", owner.unwrap_or_default()),
-    );
+    let details = [("owner", owner.unwrap_or_default()), ("result", &status.to_string())];
+    server.audit.record("READ", "login", login, &details);
     Reply::text(status, text)
 }

@@ -5,10 +5,17 @@ use super::Outcome;
 /// Options that take no value.
 const FLAGS: &[&str] = &["foreground", "copy-exe", "without-exe", "outside"];
 
+/// What follows the name of an option.
+#[derive(Debug)]
+enum Given {
+    Nothing,
+    Value(String),
+}
+
 /// What was given on the command line and is not consumed yet.
 #[derive(Debug, Default)]
 pub struct Arguments {
-    options: Vec<(String, Option<String>)>,
+    options: Vec<(String, Given)>,
     words: Vec<String>,
 }
 
@@ -25,18 +32,18 @@ impl Arguments {
             if option.is_empty() {
                 parsed.words.extend(given.by_ref());
             } else if let Some((name, value)) = option.split_once('=') {
-                parsed.options.push((name.to_owned(), Some(value.to_owned())));
+                parsed.options.push((name.to_owned(), Given::Value(value.to_owned())));
             } else if FLAGS.contains(&option) {
-                parsed.options.push((option.to_owned(), None));
+                parsed.options.push((option.to_owned(), Given::Nothing));
             } else {
                 let value = given.next().ok_or_else(|| format!("--{option} needs a value"))?;
-                parsed.options.push((option.to_owned(), Some(value)));
+                parsed.options.push((option.to_owned(), Given::Value(value)));
             }
         }
         Ok(parsed)
     }
 
-    fn take(&mut self, name: &str) -> Outcome<Option<Option<String>>> {
+    fn take(&mut self, name: &str) -> Outcome<Option<Given>> {
         let Some(position) = self.options.iter().position(|(n, _)| n == name) else {
             return Ok(None);
         };
@@ -49,7 +56,10 @@ impl Arguments {
 
     /// The value of an option that may be left out.
     pub fn optional(&mut self, name: &str) -> Outcome<Option<String>> {
-        Ok(self.take(name)?.flatten())
+        Ok(match self.take(name)? {
+            Some(Given::Value(value)) => Some(value),
+            Some(Given::Nothing) | None => None,
+        })
     }
 
     /// The value of an option that must be given.
@@ -71,8 +81,8 @@ impl Arguments {
     pub fn flag(&mut self, name: &str) -> Outcome<bool> {
         match self.take(name)? {
             None => Ok(false),
-            Some(None) => Ok(true),
-            Some(Some(_)) => Err(format!("--{name} takes no value")),
+            Some(Given::Nothing) => Ok(true),
+            Some(Given::Value(_)) => Err(format!("--{name} takes no value")),
         }
     }
 

@@ -20,8 +20,9 @@ impl Audit {
         Self { home: home.to_owned() }
     }
 
-    /// `epoch-ms TAB kind TAB name TAB login TAB details`; the real clock, never the simulated one.
-    pub fn record(&self, kind: &str, name: &str, login: &str, details: &str) {
+    /// `epoch-ms TAB kind TAB name TAB login` and `TAB key=value` for each detail;
+    /// by the real clock, never the simulated one.
+    pub fn record(&self, kind: &str, name: &str, login: &str, details: &[(&str, &str)]) {
         let configured = Config::load(&self.home).text("audit");
         let path = if configured.is_empty() {
             beside(&self.home, ".audit.log")
@@ -29,8 +30,11 @@ impl Audit {
             PathBuf::from(configured)
         };
         let now = Timestamp::now().as_millisecond();
-        let line =
-            format!("{now}\t{kind}\t{}\t{}\t{}\n", clean(name), clean(login), clean(details));
+        let mut line = format!("{now}\t{kind}\t{}\t{}", clean(name), clean(login));
+        for (key, value) in details {
+            line.extend(["\t", key, "=", &clean(value)]);
+        }
+        line.push('\n');
         if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path) {
             // A simulation goes on without its audit log; the test that reads it fails by itself.
             drop(file.write_all(line.as_bytes()));

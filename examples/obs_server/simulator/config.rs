@@ -189,8 +189,8 @@ pub fn set(home: &Path, outside: bool, assignments: &[String]) -> Outcome<()> {
             values.insert(name.to_owned(), value.to_owned());
         }
     }
-    let text: String = values.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
-    super::home::write_atomically(&path, text.as_bytes())
+    let lines: Vec<String> = values.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
+    super::home::write_atomically(&path, lines.concat().as_bytes())
 }
 
 #[cfg(test)]

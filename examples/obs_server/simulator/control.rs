@@ -51,11 +51,9 @@ pub fn listen(port: u16) -> std::io::Result<TcpListener> {
 
 /// Answers commands until one of them stops the server.
 pub fn run(server: &Server, listener: &TcpListener) {
-    for stream in listener.incoming() {
+    for stream in listener.incoming().flatten() {
         // A connection that fails is the problem of its other end.
-        if let Ok(stream) = stream {
-            drop(answer(server, stream));
-        }
+        drop(answer(server, stream));
     }
 }
 
@@ -65,7 +63,7 @@ fn answer(server: &Server, mut stream: TcpStream) -> std::io::Result<()> {
     BufReader::new(stream.try_clone()?.take(200)).read_line(&mut line)?;
     let answer = match line.trim() {
         "SHUTDOWN" => {
-            server.audit.record("CONTROL", "SHUTDOWN", "", "");
+            server.audit.record("CONTROL", "SHUTDOWN", "", &[]);
             if !server.config().flag("stop_hangs") {
                 server.stop();
             }

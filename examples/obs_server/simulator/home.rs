@@ -139,10 +139,11 @@ pub fn server_xml(port: u16, shutdown_port: u16, note: &str) -> String {
 
 /// conf/obs.xml
 pub fn obs_xml(user_homes: &[String], administrator: &str, password: &str) -> String {
-    let homes: String = user_homes
+    let homes: Vec<String> = user_homes
         .iter()
         .map(|home| format!("  <user-home path=\"{}\"/>\n", escape(home)))
         .collect();
+    let homes = homes.concat();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<obs system-home=\"system\">\n{homes}  \
          <admin login-name=\"{}\" password=\"{}\"/>\n  \
@@ -213,7 +214,7 @@ pub fn create(plan: &Plan) -> Outcome<()> {
     )?;
     tree.file(
         "conf/license.xml",
-        &Element::new("license").with("Key", "SIM-0001").with("CPU", 2).document(),
+        &Element::new("license").with("Key", "SIM-0001").with("CPU", "2").document(),
     )?;
     tree.file("conf/server.xml", &server_xml(plan.port, plan.shutdown_port, "ports of this site"))?;
     tree.file("conf/obsr.opt", "# options of this site\ncom.example.obs.core.heap=1024m\n")?;
@@ -267,12 +268,9 @@ fn users(plan: &Plan, user_homes: &[String]) -> Outcome<()> {
         let suspended = n % 10 == 6;
         let trial = n % 5 == 3;
         let home = plan.home.join(&user_homes[n % user_homes.len()]);
-        let plain = home.join(&name.login);
-        let directory = if plain.exists() {
-            home.join(format!("{}#{}", name.login, name.owner))
-        } else {
-            plain
-        };
+        let own = home.join(&name.login);
+        let directory =
+            if own.exists() { home.join(format!("{}#{}", name.login, name.owner)) } else { own };
         let set = (1_256_000_000_000_usize + n * 86_400_000).to_string();
         let text = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>()
@@ -320,7 +318,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Writes the SysV script.
+/// Writes the script for `/etc/init.d`.
 pub fn write_init_script(
     home: &Path,
     out: &Path,

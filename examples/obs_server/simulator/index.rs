@@ -66,9 +66,11 @@ pub fn run(server: &Server) {
         return;
     }
     let mut done = total - waiting.len();
-    let audit = |name: &str, user: Option<&User>, details: &str| {
-        let login = user.map_or("", User::login);
-        server.audit.record("INDEX", name, login, details);
+    let audit = |name: &str, user: Option<&User>, numbers: &[(&str, u64)]| {
+        let mut details = vec![("owner", user.map_or("", User::owner).to_owned())];
+        details.extend(numbers.iter().map(|&(key, number)| (key, number.to_string())));
+        let details: Vec<_> = details.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        server.audit.record("INDEX", name, user.map_or("", User::login), &details);
     };
     let log = |level: &str, kind: &str, message: &str| {
         let silent = server.config().text("index_silent");
@@ -77,7 +79,7 @@ pub fn run(server: &Server) {
         }
     };
 
-    audit("begin", None, &format!("done={done} total={total}"));
+    audit("begin", None, &[("done", done as u64), ("total", total as u64)]);
     let already = if done == 0 { String::new() } else { format!(", {done} already finished") };
     log("INFO", "begin", &format!("started, {total} users{already}"));
     for user in waiting {
@@ -99,29 +101,23 @@ pub fn run(server: &Server) {
                 let message = format!("failed for user '{}': {reason}", user.login());
                 log("ERROR", "failed", &message);
                 log("ERROR", "failed", &format!("stopped after {done} of {total} users"));
-                audit(
-                    "fail",
-                    Some(user),
-                    &format!("owner={} number={number} total={total}", user.owner()),
-                );
+                audit("fail", Some(user), &[("number", number as u64), ("total", total as u64)]);
                 return;
             }
         };
         let least = Duration::from_millis(server.config().number("index_ms_per_user"));
         if server.pause(least.saturating_sub(began.elapsed())) {
-            audit("interrupted", Some(user), &format!("done={number} total={total}"));
+            audit("interrupted", Some(user), &[("number", number as u64), ("total", total as u64)]);
             return;
         }
         done = number;
         log("INFO", "users", &format!("user '{}' ({done} of {total}) finished", user.login()));
-        let details = format!(
-            "owner={} number={done} total={total} files={files} bytes={bytes}",
-            user.owner()
-        );
-        audit("user", Some(user), &details);
+        let counts =
+            [("number", done as u64), ("total", total as u64), ("files", files), ("bytes", bytes)];
+        audit("user", Some(user), &counts);
     }
     log("INFO", "end", &format!("all users finished ({done} of {total})"));
-    audit("end", None, &format!("done={done} total={total}"));
+    audit("end", None, &[("done", done as u64), ("total", total as u64)]);
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Jobs {
     pub fn modes(&self, users: &Users, config: &Config) -> Element {
         let mut root = Element::new("BackupJobModes");
         for (user, start) in self.running(users, config) {
-            root = root.child(job(user, start).with("Mode", "RUNNING"));
+            root = root.child(job(user, &start).with("Mode", "RUNNING"));
         }
         root
     }
@@ -76,8 +76,8 @@ impl Jobs {
             if start.strftime("%Y-%m-%d").to_string() == date {
                 let end = last.as_millisecond() + 60_000;
                 root = root.child(
-                    job(user, start)
-                        .with("EndTime", end)
+                    job(user, &start)
+                        .with("EndTime", end.to_string())
                         .with("BackupJobStatus", "BS_STOP_SUCCESS"),
                 );
             }
@@ -85,7 +85,7 @@ impl Jobs {
         for (user, start) in self.running(users, config) {
             if asked(user) && start.strftime("%Y-%m-%d").to_string() == date {
                 root = root.child(
-                    job(user, start).with("EndTime", "").with("BackupJobStatus", "BS_RUNNING"),
+                    job(user, &start).with("EndTime", "").with("BackupJobStatus", "BS_RUNNING"),
                 );
             }
         }
@@ -93,14 +93,14 @@ impl Jobs {
     }
 }
 
-fn job(user: &User, start: Zoned) -> Element {
+fn job(user: &User, start: &Zoned) -> Element {
     let set = user.sets.first();
     let of_set = |name| set.map_or("", |set| value(set, name));
     Element::new("BackupJob")
-        .with("ID", start.strftime("%Y-%m-%d-%H-%M-%S"))
+        .with("ID", start.strftime("%Y-%m-%d-%H-%M-%S").to_string())
         .with("LoginName", user.login())
         .with("Owner", user.owner())
         .with("BackupSetID", of_set("ID"))
         .with("BackupSetName", of_set("Name"))
-        .with("StartTime", start.timestamp().as_millisecond())
+        .with("StartTime", start.timestamp().as_millisecond().to_string())
 }

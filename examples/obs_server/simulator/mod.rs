@@ -73,7 +73,7 @@ fn help() -> String {
     for key in config::KEYS {
         let default =
             if key.default.is_empty() { String::new() } else { format!(" ({})", key.default) };
-        text.push_str(&format!("  {:22}{}{default}\n", key.name, key.help));
+        text.extend([format!("  {:22}{}{default}\n", key.name, key.help)]);
     }
     text
 }

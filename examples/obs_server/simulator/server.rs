@@ -65,7 +65,7 @@ impl Server {
     pub fn switch_replication(&self, on: bool) -> Outcome<()> {
         self.replication.switch(on)?;
         let word = if on { "on" } else { "off" };
-        self.audit.record("REPLICATION", word, "", "by=console");
+        self.audit.record("REPLICATION", word, "", &[("by", "console")]);
         self.logs.system("INFO", "Replication", &format!("Replication switched {word}"));
         Ok(())
     }
@@ -118,20 +118,15 @@ pub fn serve(home: &Path, foreground: bool) -> ExitCode {
             "obs.Server start",
             "Cannot open the user store: unknown format of the index",
         );
-        Audit::new(home).record("START", "failed", "", &format!("version={version}"));
+        Audit::new(home).record("START", "failed", "", &[("version", &version)]);
         return ExitCode::FAILURE;
     }
-    let code = match run(home, &version, logs, &config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(()) => {
-            if fs::read_to_string(&pid_file).is_ok_and(|text| text == pid) {
-                drop(fs::remove_file(&pid_file));
-            }
-            ExitCode::FAILURE
-        }
-    };
+    let ran = run(home, &version, logs, &config);
+    if ran.is_err() && fs::read_to_string(&pid_file).is_ok_and(|text| text == pid) {
+        drop(fs::remove_file(&pid_file));
+    }
     drop(lock);
-    code
+    if ran.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One server per home: the lock goes with the process, however it ends.
@@ -228,7 +223,7 @@ fn run(home: &Path, version: &str, logs: Logs, config: &Config) -> Result<(), ()
         "STOP",
         "clean",
         "",
-        &format!("version={version} interrupted_jobs={killed}"),
+        &[("version", version), ("interrupted_jobs", &killed.to_string())],
     );
     Ok(())
 }
@@ -258,10 +253,10 @@ fn started(server: &Server, config: &Config, took: Duration) {
         "START",
         "ready",
         "",
-        &format!("version={} pid={}", server.version, std::process::id()),
+        &[("version", &server.version), ("pid", &std::process::id().to_string())],
     );
     let word = if server.replication.enabled() { "on" } else { "off" };
-    server.audit.record("REPLICATION", word, "", "by=start");
+    server.audit.record("REPLICATION", word, "", &[("by", "start")]);
     logs.context("INFO", "obs.Context initialise", &format!("{count} users loaded"));
     logs.console("INFO", "obs.Server start", &format!("Server startup in {} ms", took.as_millis()));
     logs.system("INFO", "Server", &format!("Backup server started. Version {}", server.version));

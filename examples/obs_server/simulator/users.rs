@@ -1,4 +1,4 @@
-//! Users: one `db/Profile.xml` each, found by LoginName and Owner together.
+//! Users: one `db/Profile.xml` each, found by `LoginName` and `Owner` together.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ pub fn homes(home: &Path) -> Outcome<Vec<PathBuf>> {
 /// All users of a server.
 #[derive(Debug, Default)]
 pub struct Users {
-    /// Ordered by LoginName and Owner.
+    /// Ordered by `LoginName` and `Owner`.
     pub all: Vec<User>,
     /// Why some directories could not be read.
     pub unreadable: Vec<String>,

@@ -16,8 +16,8 @@ impl Element {
 
     /// The element with one more attribute.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.attributes.push((name.to_owned(), value.to_string()));
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.attributes.push((name.to_owned(), value.into()));
         self
     }
 
@@ -48,7 +48,7 @@ impl Element {
         text.push('<');
         text.push_str(&self.name);
         for (name, value) in &self.attributes {
-            text.push_str(&format!(" {name}=\"{}\"", escape(value)));
+            text.extend([" ", name, "=\"", &escape(value), "\""]);
         }
         if self.children.is_empty() {
             text.push_str("/>\n");
@@ -58,7 +58,7 @@ impl Element {
         for child in &self.children {
             child.write(text, depth + 1);
         }
-        text.push_str(&format!("{indent}</{}>\n", self.name));
+        text.extend([&indent, "</", &self.name, ">\n"]);
     }
 }
 
@@ -72,7 +72,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            '\t' | '\n' | '\r' => escaped.push_str(&format!("&#{};", u32::from(c))),
+            '\t' | '\n' | '\r' => escaped.extend(["&#", &u32::from(c).to_string(), ";"]),
             // Characters that XML 1.0 cannot hold at all.
             '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}' => escaped.push('?'),
             c => escaped.push(c),
