@@ -61,19 +61,24 @@ fn authenticate(server: &Server, parameters: &Parameters) -> Result<Role, String
     Err("[SysUserCacheManager.PasswordIncorrectExpt] Login name or password incorrect.".to_owned())
 }
 
+/// How the audit log calls a request.
+pub fn kind(name: &str) -> &'static str {
+    if matches!(name, "ModifyUser" | "ModifyUserStatus") { "CHANGE" } else { "READ" }
+}
+
 /// Answers one request.
 pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Parameters) -> Reply {
     let unknown = || {
-        server.audit.record("READ", name, "", &[("result", "404")]);
+        server.audit.record(kind(name), name, "", &[("result", "404")]);
         Reply::page(404, "Not Found")
     };
     if name == "ModifyUserStatus" && config.flag("no_modify_user_status") {
         return unknown();
     }
-    let changes = matches!(name, "ModifyUser" | "ModifyUserStatus");
+    let kind = kind(name);
     let mut change = None;
     let answer = authenticate(server, parameters).and_then(|role| match name {
-        _ if changes && role != Role::Admin => {
+        _ if kind == "CHANGE" && role != Role::Admin => {
             Err("[Api.PermissionDeniedExpt] This user may only read.".to_owned())
         }
         "AuthSystemUser" => Ok(None),
@@ -112,7 +117,6 @@ pub fn answer(server: &Server, config: &Config, name: &str, parameters: &Paramet
     let owner = parameter(parameters, "Owner").unwrap_or_default();
     let result =
         answer.as_ref().map_or_else(|message| format!("err {message}"), |_| "OK".to_owned());
-    let kind = if changes { "CHANGE" } else { "READ" };
     let mut details = vec![("owner", owner)];
     if let Some(change) = &change {
         details.extend([("from", change.from.as_str()), ("to", change.to.as_str())]);

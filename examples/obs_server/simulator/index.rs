@@ -1,6 +1,7 @@
 //! The index run: the first start of a version >= 5.5.3 walks over every file of every user.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,11 @@ fn walk(directory: &Path) -> Outcome<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     for entry in at(directory, fs::read_dir(directory))? {
         let entry = at(directory, entry)?;
-        let metadata = at(&entry.path(), entry.metadata())?;
+        let metadata = match entry.metadata() {
+            // A file that is being renamed into its place, such as a profile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            metadata => at(&entry.path(), metadata)?,
+        };
         if metadata.is_dir() {
             let (more_files, more_bytes) = walk(&entry.path())?;
             files += more_files;

@@ -134,7 +134,7 @@ fn route(server: &Server, counter: &AtomicU64, method: &Method, url: &str, body:
         let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
         let every = config.number("http_503_every");
         if every > 0 && number.is_multiple_of(every) {
-            server.audit.record("READ", name, "", &[("result", "503")]);
+            server.audit.record(api::kind(name), name, "", &[("result", "503")]);
             return Reply::page(503, "Service Unavailable");
         }
         return api::answer(server, &config, name, &parameters);
