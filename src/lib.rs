@@ -5,6 +5,7 @@ pub mod effect;
 pub mod error;
 pub mod event;
 pub mod journal;
+pub mod primitives;
 pub mod secret;
 pub mod transport;
 pub mod units;

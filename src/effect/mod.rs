@@ -4,6 +4,8 @@
 
 mod action;
 mod ask;
+#[cfg(test)]
+pub(crate) mod bench;
 mod context;
 mod lane;
 mod obligation;

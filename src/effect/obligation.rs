@@ -1,6 +1,6 @@
 //! What a run switched off and owes back, and the clock of how long users were locked out by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Open {
 #[derive(Debug, Default)]
 struct State {
     open: BTreeMap<(String, String), Open>,
+    /// Every one that was ever open in this run.
+    ever: BTreeSet<(String, String)>,
     /// Spans during which users of a target were locked out, ended ones.
     spans: Vec<(Timestamp, Timestamp)>,
 }
@@ -44,6 +46,7 @@ impl Obligations {
         if state.open.contains_key(&key) {
             return false;
         }
+        state.ever.insert(key.clone());
         state.open.insert(
             key,
             Open { target: target.to_owned(), debt: debt.clone(), since: at, kept: None },
@@ -59,6 +62,11 @@ impl Obligations {
             state.spans.push((open.since, at));
         }
         Some(open)
+    }
+
+    /// Returns whether one was open at any time of this run.
+    pub fn ever(&self, target: &str, key: &str) -> bool {
+        self.state().ever.contains(&(target.to_owned(), key.to_owned()))
     }
 
     /// Marks one as kept on purpose.

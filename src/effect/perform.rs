@@ -249,6 +249,13 @@ impl<A: Action> One<'_, A> {
         let run = self.lane.run();
         let (opens, closes) = match self.action.owes(before) {
             Owes::Nothing => (None, None),
+            // Undo switches off only what was off before, so nothing is owed, unless this run owed it before.
+            Owes::Opens(debt)
+                if self.lane.is_undoing()
+                    && !run.obligations.ever(&self.cx.target.name, &debt.key) =>
+            {
+                (None, None)
+            }
             Owes::Opens(debt) => (Some(debt), None),
             Owes::Closes(key) => (None, Some(key)),
         };

@@ -1,0 +1,137 @@
+//! A run on this machine for the tests of actions: a real store in a temporary directory, events collected, no script.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::context::{Mode, Run, Secrets, SystemClock, Target, Targets};
+use super::{Lane, Nobody, Obligations, Redactor, Registry};
+use crate::error::{Failure, Result};
+use crate::event::{Event, Status, What};
+use crate::journal::{Cursor, RunInfo, Sqlite, Store};
+use crate::secret::Secret;
+use crate::transport::{Cancel, Local};
+
+/// A run under test.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// Where the store is; tests put their files beside it.
+    pub(crate) dir: tempfile::TempDir,
+    registry: Arc<Registry>,
+    events: Arc<Mutex<Vec<Event>>>,
+    services: BTreeMap<String, super::ServiceCommands>,
+}
+
+#[derive(Debug)]
+struct One(Arc<Target>);
+
+impl Targets for One {
+    fn get(&self, name: &str) -> Result<Arc<Target>> {
+        if name == self.0.name {
+            Ok(Arc::clone(&self.0))
+        } else {
+            Err(Failure::input(format!("unknown target `{name}`")).into())
+        }
+    }
+
+    fn select(&self, selector: &str) -> Result<Vec<String>> {
+        self.get(selector).map(|target| vec![target.name.clone()])
+    }
+}
+
+#[derive(Debug)]
+struct Known;
+
+impl Secrets for Known {
+    fn reveal(&self, name: &str) -> Result<Secret> {
+        Ok(Secret::new(format!("value-of-{name}")))
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(registry: Registry) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            dir,
+            registry: Arc::new(registry),
+            events: Arc::default(),
+            services: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn service(mut self, name: &str, commands: super::ServiceCommands) -> Self {
+        self.services.insert(name.to_owned(), commands);
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Begins or resumes the one run of this bench.
+    pub(crate) fn lane(&self, mode: Mode) -> Lane {
+        let id = "run-0001";
+        let store = Sqlite::open(&self.dir.path().join("state")).unwrap();
+        if store.find(id).is_err() {
+            store
+                .create(&RunInfo {
+                    id: id.to_owned(),
+                    runbook: "bench".into(),
+                    title: String::new(),
+                    targets: vec!["local".into()],
+                    operator: "tester".into(),
+                    version: "0".into(),
+                    status: Status::Running,
+                    started: Timestamp::now(),
+                    ended: None,
+                    due: None,
+                    settings: serde_json::Value::Null,
+                    sources: vec![],
+                })
+                .unwrap();
+        }
+        let records = store.records(id).unwrap();
+        let transport: crate::transport::SharedTransport = Arc::new(Local);
+        let transport = if mode == Mode::Plan {
+            Arc::new(crate::transport::readonly::ReadOnly(transport))
+        } else {
+            transport
+        };
+        let target = Arc::new(Target::new("local", transport));
+        let events = Arc::clone(&self.events);
+        let run = Run {
+            id: id.to_owned(),
+            mode,
+            yes: false,
+            stay: true,
+            reconnect: Duration::from_secs(2),
+            store: (mode != Mode::Plan).then(|| Arc::new(store) as Arc<dyn Store>),
+            cursor: Mutex::new(Cursor::new(&records, false)),
+            events: Box::new(move |event| events.lock().unwrap().push(event)),
+            cancel: Cancel::new(),
+            clock: Arc::new(SystemClock),
+            secrets: Arc::new(Known),
+            redactor: Redactor::new(),
+            asker: Arc::new(Nobody),
+            targets: Arc::new(One(Arc::clone(&target))),
+            services: self.services.clone(),
+            default_app: None,
+            registry: Arc::clone(&self.registry),
+            obligations: Obligations::default(),
+            adapters: OnceLock::new(),
+            point_of_no_return: Mutex::default(),
+            window: Mutex::default(),
+            assumed: Mutex::default(),
+            touched: Mutex::default(),
+        };
+        Lane::main(Arc::new(run), target)
+    }
+
+    /// Returns what happened, for assertions.
+    pub(crate) fn events(&self) -> Vec<What> {
+        self.events.lock().unwrap().iter().map(|event| event.what.clone()).collect()
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP from the target's side.
+
+use std::time::Duration;
+
+use crate::effect::Cx;
+use crate::error::{Failure, Result};
+
+/// Returns the status with which `url`, seen from the target, answers a GET.
+///
+/// # Errors
+/// A failure of kind `connect` if nothing answers.
+pub fn probe(_cx: &Cx<'_>, url: &str, _timeout: Duration) -> Result<u16> {
+    Err(Failure::input(format!("{url} cannot be asked")).into())
+}
