@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::effect::Cx;
+use super::bridge::Face;
+use crate::effect::{Cx, Registry};
 use crate::error::{Failure, Result};
 
 /// Returns the status with which `url`, seen from the target, answers a GET.
@@ -12,3 +13,9 @@ use crate::error::{Failure, Result};
 pub fn probe(_cx: &Cx<'_>, url: &str, _timeout: Duration) -> Result<u16> {
     Err(Failure::input(format!("{url} cannot be asked")).into())
 }
+
+/// Adds the family to the face of the language.
+pub fn register(_face: &mut Face) {}
+
+/// Makes the family's actions known, for undo from the record.
+pub fn actions(_registry: &mut Registry) {}

@@ -1,25 +1,70 @@
 //! The functions that runbooks call, one file per family: its Rhai face and docs, its actions, its parsing, its tests.
 
+mod app;
+mod ask;
 pub mod bridge;
 pub mod closure;
-pub mod http;
-pub mod service;
+mod disk;
+mod exec;
+mod facts;
+mod files;
+pub mod flow;
+mod http;
+mod jobs;
+mod log;
+mod network;
+mod notify;
+mod params;
+mod replication;
+mod rsync;
+mod service;
+mod time;
+mod users;
 
 use bridge::Face;
 
 use crate::effect::Registry;
 
+/// A family: how it joins the language, and how its actions become known.
+type Family = (fn(&mut Face), fn(&mut Registry));
+
+/// Every family, in the order of the reference.
+const FAMILIES: &[Family] = &[
+    (flow::register, flow::actions),
+    (params::register, params::actions),
+    (exec::register, exec::actions),
+    (files::register, files::actions),
+    (rsync::register, rsync::actions),
+    (disk::register, disk::actions),
+    (service::register, service::actions),
+    (network::register, network::actions),
+    (http::register, http::actions),
+    (log::register, log::actions),
+    (app::register, app::actions),
+    (users::register, users::actions),
+    (replication::register, replication::actions),
+    (jobs::register, jobs::actions),
+    (time::register, time::actions),
+    (ask::register, ask::actions),
+    (notify::register, notify::actions),
+    (facts::register, facts::actions),
+];
+
 /// Returns every primitive, as a Rhai module and as the catalogue.
 pub fn face() -> Face {
     let mut face = Face::new();
     bridge::register_types(&mut face.module);
-    service::register(&mut face);
+    for (register, _) in FAMILIES {
+        register(&mut face);
+    }
     face
 }
 
 /// Returns every action by name, to undo from the record.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
-    service::actions(&mut registry);
+    for (_, actions) in FAMILIES {
+        actions(&mut registry);
+    }
     registry
 }

@@ -1,0 +1,10 @@
+//! The application that the adapter primitives act on: `app`, `app_health`, `app_version`, and the adapter interface.
+
+use super::bridge::Face;
+use crate::effect::Registry;
+
+/// Adds the family to the face of the language.
+pub fn register(_face: &mut Face) {}
+
+/// Makes the family's actions known, for undo from the record.
+pub fn actions(_registry: &mut Registry) {}

@@ -1,0 +1,10 @@
+//! Files and directories: read, write, replace, copy, move, remove, make, unpack, checksum. Changes are atomic.
+
+use super::bridge::Face;
+use crate::effect::Registry;
+
+/// Adds the family to the face of the language.
+pub fn register(_face: &mut Face) {}
+
+/// Makes the family's actions known, for undo from the record.
+pub fn actions(_registry: &mut Registry) {}

@@ -1,0 +1,10 @@
+//! The shape of a runbook: `step`, `on`, `each`, `on_rollback`, `point_of_no_return`, `keep_off`, `attempt`, `fail`.
+
+use super::bridge::Face;
+use crate::effect::Registry;
+
+/// Adds the family to the face of the language.
+pub fn register(_face: &mut Face) {}
+
+/// Makes the family's actions known, for undo from the record.
+pub fn actions(_registry: &mut Registry) {}

@@ -1,0 +1,10 @@
+//! Users of an application: list, suspend all, resume those that this run suspended.
+
+use super::bridge::Face;
+use crate::effect::Registry;
+
+/// Adds the family to the face of the language.
+pub fn register(_face: &mut Face) {}
+
+/// Makes the family's actions known, for undo from the record.
+pub fn actions(_registry: &mut Registry) {}

@@ -1,0 +1,4 @@
+//! Every integration test of the project, in one program.
+
+mod lab;
+mod support;
