@@ -594,7 +594,7 @@ fn service(
 }
 
 /// Adds the family to the face of the language.
-pub fn register(face: &mut Face) {
+pub(super) fn register(face: &mut Face) {
     face.add(&STOP, |ctx: NativeCallContext<'_>, name: &str| {
         act(&ctx, &Stop(service(&ctx, name, &Options::none(&ctx, &STOP))?))
     });
@@ -627,7 +627,7 @@ fn status(ctx: &NativeCallContext<'_>, name: &str, options: Map) -> RhaiResultOf
 }
 
 /// Makes the family's actions known, for undo from the record.
-pub fn actions(registry: &mut Registry) {
+pub(super) fn actions(registry: &mut Registry) {
     registry.add::<Stop>();
     registry.add::<Start>();
     registry.add::<Restart>();

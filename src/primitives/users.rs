@@ -4,7 +4,7 @@ use super::bridge::Face;
 use crate::effect::Registry;
 
 /// Adds the family to the face of the language.
-pub fn register(_face: &mut Face) {}
+pub(super) fn register(_face: &mut Face) {}
 
 /// Makes the family's actions known, for undo from the record.
-pub fn actions(_registry: &mut Registry) {}
+pub(super) fn actions(_registry: &mut Registry) {}
