@@ -6,6 +6,7 @@ pub mod error;
 pub mod event;
 pub mod journal;
 pub mod primitives;
+pub mod script;
 pub mod secret;
 pub mod transport;
 pub mod units;

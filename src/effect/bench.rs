@@ -127,6 +127,7 @@ impl Bench {
             assumed: Mutex::default(),
             params: BTreeMap::new(),
             notes: Mutex::default(),
+            fatal: Mutex::default(),
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)

@@ -207,6 +207,8 @@ pub struct Run {
     /// What families remember from call to call within the run, by target and subject. Rebuilt by replay, for it is
     /// filled from the outputs of calls.
     pub notes: Mutex<BTreeMap<(String, String), Value>>,
+    /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
+    pub fatal: Mutex<std::collections::BTreeSet<String>>,
     /// Targets on which something may have been left that the end of the run removes.
     pub touched: Mutex<BTreeMap<String, Arc<Target>>>,
 }

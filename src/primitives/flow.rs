@@ -377,7 +377,18 @@ fn each(
     for result in results {
         match result {
             Ok(value) => values.push(value),
-            Err(halt) => halts.push(halt),
+            Err(halt) => {
+                if let Halt::Failure(failure) = &halt
+                    && let Some(call) = &failure.call
+                {
+                    lane.run()
+                        .fatal
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(call.clone());
+                }
+                halts.push(halt);
+            }
         }
     }
     match worst(halts) {
