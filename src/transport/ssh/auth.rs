@@ -141,8 +141,10 @@ impl Login<'_> {
         if encrypted {
             passphrase = self.passphrase(file);
             if passphrase.is_none() {
-                self.tried
-                    .push(format!("key {} (encrypted, and nobody gave the passphrase)", file.display()));
+                self.tried.push(format!(
+                    "key {} (encrypted, and nobody gave the passphrase)",
+                    file.display()
+                ));
                 return Ok(false);
             }
         }
@@ -157,7 +159,9 @@ impl Login<'_> {
             }
             let what = match public {
                 Some(_) => format!("certificate {}", Path::new(&beside).display()),
-                None if encrypted => format!("encrypted key {}, passphrase wrong or key", file.display()),
+                None if encrypted => {
+                    format!("encrypted key {}, passphrase wrong or key", file.display())
+                }
                 None => format!("key {}", file.display()),
             };
             let opened = self.attempt(what, || {
@@ -192,16 +196,15 @@ impl Login<'_> {
     }
 
     fn by_password(&mut self) -> Result<bool, TransportError> {
-        let (password, interactive) = (self.offers("password"), self.offers("keyboard-interactive"));
+        let (password, interactive) =
+            (self.offers("password"), self.offers("keyboard-interactive"));
         if !password && !interactive {
             return Ok(false);
         }
         let target = self.dialogue.target;
-        let Some(secret) = target
-            .password
-            .clone()
-            .or_else(|| self.questions.secret(&format!("Password of {}@{}", target.user, target.name)))
-        else {
+        let Some(secret) = target.password.clone().or_else(|| {
+            self.questions.secret(&format!("Password of {}@{}", target.user, target.name))
+        }) else {
             return Ok(false);
         };
         let session = self.dialogue.session;
@@ -253,7 +256,12 @@ struct Answers<'a> {
 }
 
 impl KeyboardInteractivePrompt for Answers<'_> {
-    fn prompt<'p>(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'p>]) -> Vec<String> {
+    fn prompt<'p>(
+        &mut self,
+        _user: &str,
+        _instructions: &str,
+        prompts: &[Prompt<'p>],
+    ) -> Vec<String> {
         prompts
             .iter()
             .map(|prompt| {

@@ -82,7 +82,10 @@ fn retry_io<T>(session: &Session, result: io::Result<T>) -> Try<T> {
 pub(super) enum Event {
     Output(Stream, Vec<u8>),
     /// The server closed the channel. A status of 0 may also mean that it sent none.
-    Closed { status: i32, signal: Option<String> },
+    Closed {
+        status: i32,
+        signal: Option<String>,
+    },
 }
 
 /// What both sides of a job look at.
@@ -116,6 +119,8 @@ pub(super) struct ExecJob {
     pub(super) shared: Arc<Shared>,
     /// Goes before all others, and beyond the usual number of channels.
     pub(super) urgent: bool,
+    /// How often the server refused a channel for it.
+    pub(super) refusals: usize,
 }
 
 /// A TCP connection to open from the server, and the socket it is joined to.

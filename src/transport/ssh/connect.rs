@@ -26,11 +26,8 @@ pub(super) fn connect(
     questions: &Arc<dyn Questions>,
     cancel: &Cancel,
 ) -> Result<Arc<Link>, TransportError> {
-    let unreachable = |why: String| TransportError::Connect {
-        target: target.name.clone(),
-        why,
-        hint: None,
-    };
+    let unreachable =
+        |why: String| TransportError::Connect { target: target.name.clone(), why, hint: None };
     let mut session =
         Session::new().map_err(|error| unreachable(format!("libssh2: {}", error.message())))?;
     let failed = |error: io::Error| unreachable(error.to_string());
@@ -164,13 +161,15 @@ fn cannot_dial(target: &SshTarget, error: &io::Error) -> TransportError {
             "Check that sshd runs there and that the port is right.",
         ),
         io::ErrorKind::TimedOut => (
-            format!("{at} does not answer within {}", crate::units::say_duration(target.connect_timeout)),
+            format!(
+                "{at} does not answer within {}",
+                crate::units::say_duration(target.connect_timeout)
+            ),
             "Check that the host is up and that no firewall drops the connection.",
         ),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
-            format!("there is no route to {at}"),
-            "Check the address, the network and the VPN.",
-        ),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            (format!("there is no route to {at}"), "Check the address, the network and the VPN.")
+        }
         _ => (format!("{at}: {error}"), "Check the address and the network."),
     };
     TransportError::Connect { target: target.name.clone(), why, hint: Some(hint.to_owned()) }
@@ -240,7 +239,9 @@ impl Broken {
                 "Check that the port is sshd's, and that the host is not overloaded.",
             ),
             Self::Ssh(error) => match error.code() {
-                ErrorCode::Session(raw::LIBSSH2_ERROR_KEX_FAILURE | raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE) => (
+                ErrorCode::Session(
+                    raw::LIBSSH2_ERROR_KEX_FAILURE | raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE,
+                ) => (
                     format!("no common algorithms with {at}: {}", error.message()),
                     "The server may be too old (SHA-1 only), or too strict.",
                 ),
@@ -254,7 +255,9 @@ impl Broken {
                     format!("{at} closed the connection at once, or is no ssh server"),
                     "The server may have too many logins under way (MaxStartups) or have banned this address.",
                 ),
-                _ => (format!("handshake with {at}: {error}"), "See the log of sshd on the target."),
+                _ => {
+                    (format!("handshake with {at}: {error}"), "See the log of sshd on the target.")
+                }
             },
         };
         TransportError::Connect { target: target.name.clone(), why, hint: Some(hint.to_owned()) }

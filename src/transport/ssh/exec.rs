@@ -16,9 +16,7 @@ use aho_corasick::AhoCorasick;
 use super::channel::{Event, ExecJob, Job, Shared};
 use super::handle::Link;
 use crate::transport::quote::join;
-use crate::transport::{
-    Cancel, Command, Ended, Exit, Kept, Stream, Sudo, TransportError, Watch,
-};
+use crate::transport::{Cancel, Command, Ended, Exit, Kept, Stream, Sudo, TransportError, Watch};
 
 /// How often cancel and deadline are looked at while a command is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -74,12 +72,13 @@ impl From<TransportError> for Trouble {
     }
 }
 
-/// Runs `command` over `link`.
+/// Runs `command` over `link`. `another` makes a second link, for a server that allows one command at a time.
 pub(super) fn run(
     link: &Arc<Link>,
     command: &Command,
     cancel: &Cancel,
     watch: Watch<'_>,
+    another: &dyn Fn() -> Result<Arc<Link>, TransportError>,
 ) -> Result<Exit, Trouble> {
     let mut running = Running::start(link, command, false)?;
     let (mut out, mut err) = (Kept::default(), Kept::default());
@@ -114,14 +113,22 @@ pub(super) fn run(
         }
         let Some((error, since)) = &stop else { continue };
         if let Some(group) = running.group() {
-            end_group(link, &group, command.sudo.as_ref())?;
+            let sudo = command.sudo.as_ref();
+            match end_group(link, &group, sudo) {
+                Err(TransportError::Connect { .. }) => end_group(&another()?, &group, sudo)?,
+                ended => ended?,
+            }
             return Err(error.clone().into());
         }
         if running.forget() {
             return Err(error.clone().into());
         }
         if since.elapsed() > START_GRACE {
-            return Err(lost(link, "the command did not say its process id, so it could not be ended").into());
+            return Err(lost(
+                link,
+                "the command did not say its process id, so it could not be ended",
+            )
+            .into());
         }
     }
 }
@@ -189,12 +196,20 @@ impl<'a> Running<'a> {
     fn start(link: &'a Arc<Link>, command: &Command, urgent: bool) -> Result<Self, TransportError> {
         let (line, mut stdin) = command.to_shell().map_err(TransportError::Invalid)?;
         stdin.extend_from_slice(&command.stdin);
-        let mark = mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
+        let mark =
+            mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
         let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &line];
         let line = join(words).map_err(TransportError::Invalid)?;
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
-        let job = ExecJob { line, stdin, events: sender, shared: Arc::clone(&shared), urgent };
+        let job = ExecJob {
+            line,
+            stdin,
+            events: sender,
+            shared: Arc::clone(&shared),
+            urgent,
+            refusals: 0,
+        };
         link.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
         Ok(Self { link, shared, events, out: marks()?, err: marks()?, closed: None })

@@ -129,10 +129,11 @@ impl Transport for Ssh {
         if command.sudo.is_none() {
             command.sudo.clone_from(&self.0.target.sudo);
         }
+        let another = || connect::connect(&self.0.target, &self.0.questions, &Cancel::new());
         let mut link = self.link(cancel)?;
         let mut why = String::new();
         for _ in 0..2 {
-            match exec::run(&link, &command, cancel, &mut *watch) {
+            match exec::run(&link, &command, cancel, &mut *watch, &another) {
                 Ok(exit) => return Ok(exit),
                 Err(Trouble::Error(error)) => return Err(error),
                 // The connection had been lost before; nothing was sent, so this is not a second run.

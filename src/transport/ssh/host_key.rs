@@ -104,7 +104,10 @@ impl HostKeys {
                     target.name,
                     place(entry)
                 ),
-                format!("Pin the key with `host_key = \"{print}\"`, or {}", self.how_to_add(key_type, key)),
+                format!(
+                    "Pin the key with `host_key = \"{print}\"`, or {}",
+                    self.how_to_add(key_type, key)
+                ),
             ),
             Verdict::Unknown => {
                 if questions.trust_host_key(&target.name, key_type, &print) {

@@ -67,7 +67,11 @@ pub struct SshTarget {
 
 impl SshTarget {
     /// Makes a target with the usual port, keys, files and timeout.
-    pub fn new(name: impl Into<String>, user: impl Into<String>, address: impl Into<String>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        user: impl Into<String>,
+        address: impl Into<String>,
+    ) -> Self {
         Self {
             name: name.into(),
             address: address.into(),

@@ -104,7 +104,9 @@ fn run(messages: &mpsc::Receiver<Message>, woken: &UnixStream) {
             // libssh2 and its binding read what a server sends; should one of them panic on it, that session is lost,
             // not all of them.
             let driven = catch_unwind(AssertUnwindSafe(|| live.drive(now, &mut scratch)))
-                .unwrap_or_else(|_| Err("the ssh library failed on what the server sent".to_owned()));
+                .unwrap_or_else(|_| {
+                    Err("the ssh library failed on what the server sent".to_owned())
+                });
             if let Err(why) = driven {
                 dead.push((*id, why));
             }

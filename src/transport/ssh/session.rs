@@ -17,6 +17,9 @@ use super::channel::{Job, Step, Try, Work, classify, retry};
 const CHANNELS: usize = 8;
 /// Tunnels do not count as sessions for sshd.
 const TUNNELS: usize = 128;
+/// How often and after how long a channel is asked for again that the server refused.
+const REFUSALS: usize = 30;
+const REOPEN: Duration = Duration::from_millis(50);
 /// How long a peer may be silent before it is asked whether it lives, while something is under way and while not.
 const ASK_AFTER: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(15));
 /// How long a peer may be silent, while something is under way.
@@ -69,6 +72,7 @@ pub(super) struct Live {
     due: bool,
     pumps: bool,
     gone: bool,
+    open_after: Option<Instant>,
     heard: Instant,
     asked: Instant,
     sent: Option<Instant>,
@@ -93,6 +97,7 @@ impl Live {
             due: true,
             pumps: false,
             gone: false,
+            open_after: None,
             heard: now,
             asked: now,
             sent: None,
@@ -162,7 +167,11 @@ impl Live {
             return Duration::ZERO;
         }
         let (ask, give_up) = self.timers();
-        give_up.map_or(ask, |at| at.min(ask)).saturating_duration_since(now)
+        [give_up, self.open_after]
+            .into_iter()
+            .flatten()
+            .fold(ask, Instant::min)
+            .saturating_duration_since(now)
     }
 
     /// Names the sockets to wait for: ours, and those of the tunnels by their number.
@@ -208,10 +217,9 @@ impl Live {
     /// Reads what has arrived, without taking it from its channel; what a channel may send before we take something is
     /// bounded by its window. Needs some channel to do it on.
     fn pump(&mut self) -> Result<(), String> {
-        let channel = self
-            .spare
-            .as_mut()
-            .or_else(|| self.work.iter_mut().filter(|work| !work.saw_eof()).find_map(Work::channel_mut));
+        let channel = self.spare.as_mut().or_else(|| {
+            self.work.iter_mut().filter(|work| !work.saw_eof()).find_map(Work::channel_mut)
+        });
         let Some(channel) = channel else {
             self.pumps = self.opening.is_some() || self.blocked.is_some() || !self.work.is_empty();
             return Ok(());
@@ -296,10 +304,14 @@ impl Live {
             }
             Try::Refused(why) => {
                 match self.opening.take() {
-                    Some(Opening::For(Job::Exec(job))) if self.sessions_open() > 0 => {
-                        // This server allows fewer than others: wait until one closes.
-                        self.channels = self.sessions_open();
+                    Some(Opening::For(Job::Exec(mut job))) if job.refusals < REFUSALS => {
+                        // This server allows fewer than others, or has not yet put away one that we closed.
+                        if !job.urgent {
+                            self.channels = self.sessions_open().max(1);
+                        }
+                        job.refusals += usize::from(job.urgent || self.sessions_open() == 0);
                         self.queue.push_front(Job::Exec(job));
+                        self.open_after = Some(Instant::now() + REOPEN);
                         Ok(false)
                     }
                     Some(Opening::For(job)) => {
@@ -317,12 +329,16 @@ impl Live {
     }
 
     fn next_to_open(&mut self) -> Option<Opening> {
+        if self.open_after.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        self.open_after = None;
         let sessions = self.sessions_open();
         let tunnels = self.work.len() - sessions;
         let channels = self.channels;
         self.queue.retain(|job| !job.is_forgotten());
         let next = self.queue.iter().position(|job| match job {
-            Job::Exec(job) => sessions < channels + usize::from(job.urgent && channels == CHANNELS),
+            Job::Exec(job) => sessions < channels + usize::from(job.urgent),
             Job::Tunnel(_) => tunnels < TUNNELS,
         });
         if let Some(job) = next.and_then(|place| self.queue.remove(place)) {
