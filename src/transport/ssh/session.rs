@@ -17,6 +17,9 @@ use super::channel::{Job, Step, Try, Work, classify, retry};
 const CHANNELS: usize = 8;
 /// Tunnels do not count as sessions for sshd.
 const TUNNELS: usize = 128;
+/// When a busy session is looked at again after nothing was left to do.
+const SETTLE: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
 /// How often and after how long a channel is asked for again that the server refused.
 const REFUSALS: usize = 30;
 const REOPEN: Duration = Duration::from_millis(50);
@@ -73,6 +76,8 @@ pub(super) struct Live {
     pumps: bool,
     gone: bool,
     open_after: Option<Instant>,
+    look_again: Option<Instant>,
+    settled: usize,
     heard: Instant,
     asked: Instant,
     sent: Option<Instant>,
@@ -98,6 +103,8 @@ impl Live {
             pumps: false,
             gone: false,
             open_after: None,
+            look_again: None,
+            settled: 0,
             heard: now,
             asked: now,
             sent: None,
@@ -109,6 +116,7 @@ impl Live {
     }
 
     pub(super) fn add(&mut self, job: Job) {
+        self.settled = 0;
         if job.is_urgent() {
             self.queue.push_front(job);
         } else {
@@ -135,7 +143,10 @@ impl Live {
                     work.hung_up();
                 }
             }
-            None if flags.contains(PollFlags::IN) => self.heard = Instant::now(),
+            None if flags.contains(PollFlags::IN) => {
+                self.heard = Instant::now();
+                self.settled = 0;
+            }
             // What is read through a channel finds out by itself that it has come to an end.
             None => {
                 self.gone |= !self.pumps
@@ -167,7 +178,7 @@ impl Live {
             return Duration::ZERO;
         }
         let (ask, give_up) = self.timers();
-        [give_up, self.open_after]
+        [give_up, self.open_after, self.look_again]
             .into_iter()
             .flatten()
             .fold(ask, Instant::min)
@@ -204,14 +215,34 @@ impl Live {
             return Err("the connection was closed by the other side or broke".to_owned());
         }
         self.pump()?;
+        // Every operation reads the socket dry, also of what others wait for whose turn has passed: only two passes
+        // in which nothing happened mean that there is nothing to do.
+        let mut idle = 0;
         // Bounded, so that one session that has much to say does not starve the others.
         for _ in 0..64 {
-            if !self.pass(scratch)? {
+            if self.pass(scratch)? {
+                idle = 0;
+                self.settled = 0;
+                continue;
+            }
+            idle += 1;
+            if idle == 2 || self.blocked.is_some() {
+                self.settle(now);
                 return self.check_peer(now);
             }
         }
         self.due = true;
         self.check_peer(now)
+    }
+
+    /// What arrived during the very last pass may also have been read on behalf of another, without poll ever telling:
+    /// a busy session is looked at a few times more.
+    fn settle(&mut self, now: Instant) {
+        self.look_again = SETTLE
+            .get(self.settled)
+            .filter(|_| self.is_busy() || self.opening.is_some())
+            .map(|after| now + *after);
+        self.settled += 1;
     }
 
     /// Reads what has arrived, without taking it from its channel; what a channel may send before we take something is

@@ -301,7 +301,7 @@ fn end_early(
     let started = Instant::now();
     let error = ssh.exec(&command, &cancel, &mut |_, _| {}).unwrap_err();
     let took = started.elapsed();
-    canceller.join().unwrap();
+    canceller.join().unwrap_or_else(|_| panic!("{error:?} after {took:?}"));
     for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
         assert!(!runs(pid), "{pid} still runs");
     }
