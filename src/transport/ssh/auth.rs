@@ -54,7 +54,7 @@ impl Login<'_> {
 
     fn attempt(
         &mut self,
-        what: String,
+        what: &str,
         operation: impl FnMut() -> Result<(), ssh2::Error>,
     ) -> Result<bool, TransportError> {
         match self.dialogue.run(operation) {
@@ -98,7 +98,7 @@ impl Login<'_> {
         // sshd allows six attempts; some must be left for the files that were named.
         for identity in identities.iter().take(4) {
             let what = format!("agent key {}", identity.comment());
-            if self.attempt(what, || agent.userauth(&user, identity))? {
+            if self.attempt(&what, || agent.userauth(&user, identity))? {
                 return Ok(true);
             }
         }
@@ -130,12 +130,9 @@ impl Login<'_> {
     }
 
     fn by_file(&mut self, file: &Path, private: &Secret) -> Result<bool, TransportError> {
-        let encrypted = match is_encrypted(private.reveal()) {
-            Some(encrypted) => encrypted,
-            None => {
-                self.tried.push(format!("key {} (not a private key)", file.display()));
-                return Ok(false);
-            }
+        let Some(encrypted) = is_encrypted(private.reveal()) else {
+            self.tried.push(format!("key {} (not a private key)", file.display()));
+            return Ok(false);
         };
         let mut passphrase = None;
         if encrypted {
@@ -164,7 +161,7 @@ impl Login<'_> {
                 }
                 None => format!("key {}", file.display()),
             };
-            let opened = self.attempt(what, || {
+            let opened = self.attempt(&what, || {
                 session.userauth_pubkey_memory(
                     &user,
                     public,
@@ -209,9 +206,8 @@ impl Login<'_> {
         };
         let session = self.dialogue.session;
         if password
-            && self.attempt("password".to_owned(), || {
-                session.userauth_password(&target.user, secret.reveal())
-            })?
+            && self
+                .attempt("password", || session.userauth_password(&target.user, secret.reveal()))?
         {
             return Ok(true);
         }
@@ -219,7 +215,7 @@ impl Login<'_> {
             return Ok(false);
         }
         let mut answers = Answers { secret, questions: self.questions, asked: 0 };
-        self.attempt("keyboard-interactive".to_owned(), || {
+        self.attempt("keyboard-interactive", || {
             session.userauth_keyboard_interactive(&target.user, &mut answers)
         })
     }
@@ -256,12 +252,7 @@ struct Answers<'a> {
 }
 
 impl KeyboardInteractivePrompt for Answers<'_> {
-    fn prompt<'p>(
-        &mut self,
-        _user: &str,
-        _instructions: &str,
-        prompts: &[Prompt<'p>],
-    ) -> Vec<String> {
+    fn prompt(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
         prompts
             .iter()
             .map(|prompt| {

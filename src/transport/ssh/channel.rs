@@ -33,12 +33,12 @@ pub(super) enum Try<T> {
 pub(super) fn retry<T>(session: &Session, result: Result<T, ssh2::Error>) -> Try<T> {
     match result {
         Ok(value) => Try::Done(value),
-        Err(error) => classify(session, error),
+        Err(error) => classify(session, &error),
     }
 }
 
 /// Sorts the error of an operation.
-pub(super) fn classify<T>(session: &Session, error: ssh2::Error) -> Try<T> {
+pub(super) fn classify<T>(session: &Session, error: &ssh2::Error) -> Try<T> {
     let message = error.message().to_owned();
     match error.code() {
         ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN) if waits_to_send(session) => Try::Blocked,
@@ -71,7 +71,7 @@ fn retry_io<T>(session: &Session, result: io::Result<T>) -> Try<T> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Try::Wait,
         // The conversion to an I/O error loses the code; the session remembers it.
         Err(error) => match ssh2::Error::last_session_error(session) {
-            Some(last) => classify(session, last),
+            Some(last) => classify(session, &last),
             None => Try::Dead(error.to_string()),
         },
     }
@@ -204,6 +204,7 @@ struct Exec {
     held: Option<Event>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "two directions that end independently")]
 struct Tunnel {
     socket: UnixStream,
     up: Buffer,
@@ -278,8 +279,8 @@ impl Work {
         self.eof
     }
 
-    pub(super) fn channel_mut(&mut self) -> Option<&mut Channel> {
-        Some(&mut self.channel)
+    pub(super) fn channel_mut(&mut self) -> &mut Channel {
+        &mut self.channel
     }
 
     /// Returns whether it has sent data since it was last asked.
@@ -326,6 +327,7 @@ impl Work {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "ends a step in one word")]
     fn enter(&mut self, phase: Phase) -> Result<Step, String> {
         self.phase = phase;
         Ok(Step::Progress)
@@ -472,23 +474,18 @@ impl Exec {
     /// Puts what is held into the queue; returns whether there is room for more.
     fn deliver(&mut self) -> bool {
         let Some(event) = self.held.take() else { return true };
-        let closed = matches!(event, Event::Closed { .. });
         let event = match self.job.events.try_send(event) {
-            Ok(()) => return true,
-            Err(mpsc::TrySendError::Disconnected(_)) => return true,
+            Ok(()) | Err(mpsc::TrySendError::Disconnected(_)) => return true,
             Err(mpsc::TrySendError::Full(event)) => event,
         };
         // Said before the second try, so that a taker who comes in between sees it.
         self.job.shared.stalled.store(true, Ordering::SeqCst);
-        match self.job.events.try_send(event) {
-            Err(mpsc::TrySendError::Full(event)) => {
-                self.held = Some(event);
-                false
-            }
-            _ => {
-                self.job.shared.stalled.store(closed, Ordering::SeqCst);
-                true
-            }
+        if let Err(mpsc::TrySendError::Full(event)) = self.job.events.try_send(event) {
+            self.held = Some(event);
+            false
+        } else {
+            self.job.shared.stalled.store(false, Ordering::SeqCst);
+            true
         }
     }
 
@@ -595,12 +592,11 @@ impl Tunnel {
                     let _gone = self.socket.shutdown(Shutdown::Write);
                     return Try::Done(true);
                 }
-                Try::Done(0) => {}
+                Try::Done(0) | Try::Wait => {}
                 Try::Done(count) => {
                     self.down.filled(count);
                     progress = true;
                 }
-                Try::Wait => {}
                 other => return map_done(other),
             }
         }

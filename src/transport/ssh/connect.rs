@@ -31,21 +31,18 @@ pub(super) fn connect(
     let mut session =
         Session::new().map_err(|error| unreachable(format!("libssh2: {}", error.message())))?;
     let failed = |error: io::Error| unreachable(error.to_string());
-    let (fd, address, hop): (OwnedFd, _, _) = match Ssh::hop(target, questions) {
-        Some(hop) => {
-            let (socket, link) =
-                hop.tunnel(&target.address, target.port, target.connect_timeout, cancel)?;
-            socket.set_nonblocking(true).map_err(failed)?;
-            let fd = socket.try_clone().map_err(failed)?.into();
-            session.set_tcp_stream(socket);
-            (fd, target.address.parse().ok(), Some((hop, link)))
-        }
-        None => {
-            let (stream, address) = dial(target, cancel)?;
-            let fd = stream.try_clone().map_err(failed)?.into();
-            session.set_tcp_stream(stream);
-            (fd, Some(address), None)
-        }
+    let (fd, address, hop): (OwnedFd, _, _) = if let Some(hop) = Ssh::hop(target, questions) {
+        let (socket, link) =
+            hop.tunnel(&target.address, target.port, target.connect_timeout, cancel)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let fd = socket.try_clone().map_err(failed)?.into();
+        session.set_tcp_stream(socket);
+        (fd, target.address.parse().ok(), Some((hop, link)))
+    } else {
+        let (stream, address) = dial(target, cancel)?;
+        let fd = stream.try_clone().map_err(failed)?.into();
+        session.set_tcp_stream(stream);
+        (fd, Some(address), None)
     };
     session.set_blocking(false);
     let dialogue = Dialogue { target, session: &session, fd: &fd, cancel };

@@ -144,7 +144,7 @@ fn end_group(link: &Arc<Link>, group: &str, sudo: Option<&Sudo>) -> Result<(), T
         let command = Command::script(END_GROUP, [group]).sudo(sudo);
         match short(link, &command) {
             Ok(exit) if exit.out().trim_end() == "gone" => return Ok(()),
-            Ok(exit) => why = String::from_utf8_lossy(&exit.stderr).trim().to_owned(),
+            Ok(exit) => String::from_utf8_lossy(&exit.stderr).trim().clone_into(&mut why),
             Err(Trouble::Error(error)) => return Err(error),
             Err(Trouble::NotStarted(why)) => return Err(lost(link, &why)),
         }
@@ -193,12 +193,12 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn start(link: &'a Arc<Link>, command: &Command, urgent: bool) -> Result<Self, TransportError> {
-        let (line, mut stdin) = command.to_shell().map_err(TransportError::Invalid)?;
+    fn start(over: &'a Arc<Link>, command: &Command, urgent: bool) -> Result<Self, TransportError> {
+        let (script, mut stdin) = command.to_shell().map_err(TransportError::Invalid)?;
         stdin.extend_from_slice(&command.stdin);
         let mark =
             mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
-        let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &line];
+        let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
         let line = join(words).map_err(TransportError::Invalid)?;
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
@@ -210,9 +210,9 @@ impl<'a> Running<'a> {
             urgent,
             refusals: 0,
         };
-        link.start(Job::Exec(job));
+        over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
-        Ok(Self { link, shared, events, out: marks()?, err: marks()?, closed: None })
+        Ok(Self { link: over, shared, events, out: marks()?, err: marks()?, closed: None })
     }
 
     /// Returns the process group, once the remote shell has said it.

@@ -59,6 +59,7 @@ enum Blocked {
     Work(u64),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 pub(super) struct Live {
     id: u64,
     // Channels go before the session they belong to.
@@ -249,7 +250,7 @@ impl Live {
     /// bounded by its window. Needs some channel to do it on.
     fn pump(&mut self) -> Result<(), String> {
         let channel = self.spare.as_mut().or_else(|| {
-            self.work.iter_mut().filter(|work| !work.saw_eof()).find_map(Work::channel_mut)
+            self.work.iter_mut().filter(|work| !work.saw_eof()).map(Work::channel_mut).next()
         });
         let Some(channel) = channel else {
             self.pumps = self.opening.is_some() || self.blocked.is_some() || !self.work.is_empty();
@@ -399,7 +400,7 @@ impl Live {
         self.session.set_keepalive(self.is_busy(), 2);
         match self.session.keepalive_send() {
             Ok(_) => Ok(()),
-            Err(error) => match classify(&self.session, error) {
+            Err(error) => match classify(&self.session, &error) {
                 Try::<()>::Dead(why) => Err(why),
                 _ => Ok(()),
             },

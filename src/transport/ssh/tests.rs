@@ -380,18 +380,20 @@ fn a_background_child_does_not_hold_the_command() {
 fn a_slow_reader_holds_back_the_command() {
     let Some(sshd) = Sshd::start("") else { return };
     let ssh = sshd.ssh();
-    let command = Command::shell("head -c 67108864 /dev/zero; echo done >&2");
-    let (mut seen, mut slept) = (0usize, 0);
-    let mut most = 0;
+    let progress = sshd.path("progress");
+    let line = "for n in 1 2 3 4; do for m in 1 2 3 4; do head -c 4194304 /dev/zero; \
+                printf x >>PROGRESS; done; done; echo done >&2";
+    let command = Command::shell(line.replace("PROGRESS", &progress.display().to_string()));
+    let written = || std::fs::read(&progress).map_or(0, |bytes| bytes.len());
+    let (mut seen, mut stopped) = (0usize, false);
     let exit = ssh
         .exec(&command, &Cancel::new(), &mut |stream, bytes| {
             if stream == Stream::Out {
                 seen += bytes.len();
-                if slept < 20 {
-                    slept += 1;
-                    // Nothing else can be waited for: the point is to be slow.
-                    std::thread::sleep(Duration::from_millis(20));
-                    most = most.max(seen);
+                if !std::mem::replace(&mut stopped, true) {
+                    // That nothing more happens can only be seen by waiting.
+                    std::thread::sleep(Duration::from_secs(2));
+                    assert!(written() <= 1, "{} pieces of 4 MiB were let through", written());
                 }
             }
         })
@@ -399,6 +401,24 @@ fn a_slow_reader_holds_back_the_command() {
     assert_eq!((seen, exit.ended), (64 << 20, Ended::Code(0)));
     assert_eq!(exit.stderr, b"done\n");
     assert!(exit.stdout.len() <= crate::transport::KEPT_OUTPUT + 100);
+}
+
+#[test]
+fn new_session_keys_in_the_middle_do_no_harm() {
+    let Some(sshd) = Sshd::start("RekeyLimit 1M") else { return };
+    let ssh = sshd.ssh();
+    let bytes: Vec<u8> = (0..6u32 << 20).map(|n| (n % 253) as u8).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (ssh, bytes) = (ssh.clone(), bytes.clone());
+            scope.spawn(move || {
+                let exit = exec(&ssh, &Command::shell("cat").stdin(bytes.clone())).unwrap();
+                assert!(exit.stdout == bytes);
+            });
+        }
+    });
+    let exit = exec(&ssh, &Command::shell("head -c 16000000 /dev/zero")).unwrap();
+    assert_eq!(exit.stdout.len(), 16_000_000);
 }
 
 #[test]
