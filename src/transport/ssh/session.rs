@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use ssh2::{BlockDirections, Channel, Session};
 
-use super::channel::{Job, Step, Try, Work, classify, retry};
+use super::channel::{Job, Try, classify, retry};
+use super::work::{Step, Work};
 
 /// sshd allows ten sessions on a connection: these, one to end a process group, and one spare.
 const CHANNELS: usize = 8;

@@ -813,3 +813,82 @@ fn latency_of_a_warm_command() {
     times.sort();
     let _said = writeln!(std::io::stderr(), "connect {connected:?}, warm `true` {:?}", times[25]);
 }
+
+#[test]
+fn a_hop_that_runs_no_commands_is_enough() {
+    let (Some(mut hop), Some(inner)) = (Sshd::start("MaxSessions 0"), Sshd::start("")) else {
+        return;
+    };
+    let target = SshTarget { jump: vec![hop.target("hop")], ..inner.target("inner") };
+    let ssh = Ssh::new(target, Arc::new(Unattended));
+    assert_eq!(exec(&ssh, &Command::shell("echo 1")).unwrap().out(), "1\n");
+    hop.kill_all();
+    // That the session is gone is told without a command on it.
+    wait_until("the loss is noticed", || match exec(&ssh, &Command::shell("echo 2")) {
+        Ok(_) => false,
+        Err(TransportError::Lost { why, .. }) => {
+            assert!(why.contains("hop"), "{why}");
+            false
+        }
+        Err(TransportError::Connect { target, .. }) => target == "hop",
+        Err(other) => panic!("{other:?}"),
+    });
+    hop.restart();
+    assert_eq!(exec(&ssh, &Command::shell("echo 3")).unwrap().out(), "3\n");
+}
+
+/// Ends the agent with the test.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn the_agent_is_asked() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let socket = sshd.path("agent");
+    let agent = std::process::Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _agent = Agent(agent);
+    wait_until("the agent listens", || socket.exists());
+    let added = std::process::Command::new("ssh-add")
+        .arg("-q")
+        .arg(sshd.path("id"))
+        .env("SSH_AUTH_SOCK", &socket)
+        .status()
+        .unwrap();
+    assert!(added.success());
+    sshd.target("t");
+    // The environment belongs to all tests of this process, so another process logs in.
+    let out = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "transport::ssh::tests::with_agent_only", "--ignored", "--nocapture"])
+        .env("SSH_AUTH_SOCK", &socket)
+        .env("UPGRADE_HOST_TEST_SSHD", sshd.dir.path())
+        .env("UPGRADE_HOST_TEST_PORT", sshd.port.to_string())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+#[ignore = "run by the_agent_is_asked"]
+fn with_agent_only() {
+    let Some(dir) = std::env::var_os("UPGRADE_HOST_TEST_SSHD").map(PathBuf::from) else { return };
+    let target = SshTarget {
+        port: std::env::var("UPGRADE_HOST_TEST_PORT").unwrap().parse().unwrap(),
+        identities: vec![dir.join("none")],
+        known_hosts: vec![dir.join("known_hosts")],
+        ..SshTarget::new("t", user(), "127.0.0.1")
+    };
+    connect(target.clone(), Person::default()).0.unwrap();
+    let without = SshTarget { use_agent: false, ..target };
+    assert!(matches!(connect(without, Person::default()).0, Err(TransportError::Auth { .. })));
+}
