@@ -892,3 +892,69 @@ fn with_agent_only() {
     let without = SshTarget { use_agent: false, ..target };
     assert!(matches!(connect(without, Person::default()).0, Err(TransportError::Auth { .. })));
 }
+
+#[test]
+fn a_cut_link_is_found_out() {
+    let can = std::process::Command::new("unshare")
+        .args(["-n", "ip", "link", "set", "lo", "up"])
+        .output();
+    if !can.is_ok_and(|out| out.status.success()) || Sshd::start("").is_none() {
+        let _said =
+            writeln!(std::io::stderr(), "\n*** NOT TESTED: no network namespace can be made ***\n");
+        return;
+    }
+    // In a network of its own, whose only link can be taken down.
+    let script = "ip link set lo up && exec \"$@\"";
+    let out = std::process::Command::new("unshare")
+        .args(["-n", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "transport::ssh::tests::with_a_link_of_its_own",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("UPGRADE_HOST_TEST_NETNS", "1")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+#[ignore = "run by a_cut_link_is_found_out"]
+fn with_a_link_of_its_own() {
+    if std::env::var_os("UPGRADE_HOST_TEST_NETNS").is_none() {
+        return;
+    }
+    let sshd = Sshd::start("").unwrap();
+    let link = |state: &str| {
+        let set = std::process::Command::new("ip").args(["link", "set", "lo", state]).status();
+        assert!(set.unwrap().success());
+    };
+    let upload = vec![7; 64 << 20];
+    let commands = [
+        // Silent; sending, to a reader that is slow; receiving.
+        Command::shell("echo here; sleep 300"),
+        Command::shell("echo here; while head -c 1000000; do sleep 0.05; done >/dev/null")
+            .stdin(upload),
+        Command::shell("echo here; cat /dev/zero"),
+    ];
+    for command in commands {
+        let ssh = sshd.ssh();
+        let mut cut = None;
+        let error = ssh
+            .exec(&command, &Cancel::new(), &mut |_, _| {
+                if cut.is_none() {
+                    link("down");
+                    cut = Some(Instant::now());
+                }
+            })
+            .unwrap_err();
+        let took = cut.unwrap().elapsed();
+        link("up");
+        let _said = writeln!(std::io::stderr(), "{took:?} {error:?}");
+        assert!(matches!(error, TransportError::Lost { .. }), "{error:?}");
+        assert!(took < Duration::from_secs(16), "{took:?}");
+        assert_eq!(exec(&ssh, &Command::shell("echo on")).unwrap().out(), "on\n");
+    }
+}
