@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
-use super::connect::{Broken, Dialogue};
+use super::connect::{Broken, Dialogue, NOT_OPENED};
 use super::{Questions, base64};
 use crate::secret::Secret;
 use crate::transport::TransportError;
 
-/// Passphrases that opened a key, so that a person is asked once per key and program run.
+/// Passphrases of key files, until one turns out to be wrong: a person is asked once per key and program run.
 static PASSPHRASES: Mutex<Option<HashMap<PathBuf, Secret>>> = Mutex::new(None);
 
 /// Logs in.
@@ -156,9 +156,6 @@ impl Login<'_> {
             }
             let what = match public {
                 Some(_) => format!("certificate {}", Path::new(&beside).display()),
-                None if encrypted => {
-                    format!("encrypted key {}, passphrase wrong or key", file.display())
-                }
                 None => format!("key {}", file.display()),
             };
             let opened = self.attempt(&what, || {
@@ -170,11 +167,11 @@ impl Login<'_> {
                 )
             })?;
             if opened {
-                if let Some(passphrase) = passphrase {
-                    let mut all = PASSPHRASES.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.get_or_insert_with(HashMap::new).insert(file.to_owned(), passphrase);
-                }
                 return Ok(true);
+            }
+            if encrypted && self.tried.last().is_some_and(|tried| tried.contains(NOT_OPENED)) {
+                let mut all = PASSPHRASES.lock().unwrap_or_else(PoisonError::into_inner);
+                all.get_or_insert_with(HashMap::new).remove(file);
             }
             if certificate.is_none() {
                 break;
@@ -183,13 +180,22 @@ impl Login<'_> {
         Ok(false)
     }
 
+    /// Returns the passphrase of a key file. Whoever asks first holds back the others, so that a person is asked once
+    /// for a key even if many targets are connected to at the same time.
     fn passphrase(&self, file: &Path) -> Option<Secret> {
-        let all = PASSPHRASES.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = all.as_ref().and_then(|all| all.get(file).cloned());
-        drop(all);
-        remembered
-            .or_else(|| self.dialogue.target.passphrase.clone())
-            .or_else(|| self.questions.secret(&format!("Passphrase of {}", file.display())))
+        let mut all = PASSPHRASES.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = all.get_or_insert_with(HashMap::new);
+        if let Some(remembered) = all.get(file) {
+            return Some(remembered.clone());
+        }
+        let given = self
+            .dialogue
+            .target
+            .passphrase
+            .clone()
+            .or_else(|| self.questions.secret(&format!("Passphrase of {}", file.display())))?;
+        all.insert(file.to_owned(), given.clone());
+        Some(given)
     }
 
     fn by_password(&mut self) -> Result<bool, TransportError> {

@@ -19,6 +19,9 @@ use crate::transport::{Cancel, TransportError};
 
 /// How often cancel is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// What is said of a key file that did not open.
+pub(super) const NOT_OPENED: &str =
+    "cannot be opened: the passphrase is wrong, or the format not supported";
 
 /// Connects to `target`, through its hops.
 pub(super) fn connect(
@@ -271,6 +274,14 @@ impl Broken {
                     | raw::LIBSSH2_ERROR_SOCKET_RECV
                     | raw::LIBSSH2_ERROR_SOCKET_SEND,
                 ) => "the server closed the connection during the login; after too many attempts (MaxAuthTries) it does".to_owned(),
+                ErrorCode::Session(
+                    raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED
+                    | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
+                ) => return Ok("the server refuses it".to_owned()),
+                // For a wrong passphrase libssh2 says that the format is not supported.
+                ErrorCode::Session(raw::LIBSSH2_ERROR_FILE) => {
+                    return Ok(NOT_OPENED.to_owned());
+                }
                 _ => return Ok(error.message().to_owned()),
             },
         };
