@@ -8,5 +8,6 @@ pub mod journal;
 pub mod primitives;
 pub mod script;
 pub mod secret;
+pub mod session;
 pub mod transport;
 pub mod units;

@@ -4,6 +4,7 @@
 mod adapters;
 mod check;
 mod engine;
+pub mod reference;
 mod runbook;
 mod stdlib;
 
