@@ -13,11 +13,11 @@ const ASK: Primitive = Primitive {
     family: "ask",
     summary: "Asks the operator for a line of text.",
     params: &[field("question", Type::Text, "", "The question.")],
-    options: &[field("default", Type::Text, "", "The answer that is safe: taken by `--yes`.")],
+    options: &[field("safe", Type::Text, "", "The answer that is safe: taken by `--yes`.")],
     returns: "String: the answer",
     example: r#"let ticket = ask("Which ticket is this for?");"#,
     failure: "Pauses the run if nobody is there to ask.",
-    plan: "Says that it would ask, and goes on with the default.",
+    plan: "Says that it would ask, and goes on with the safe answer.",
     undo: "Nothing.",
     resume: "The recorded answer; asks if there is none.",
 };
@@ -27,11 +27,11 @@ const CONFIRM: Primitive = Primitive {
     family: "ask",
     summary: "Asks the operator for yes or no.",
     params: &[field("question", Type::Text, "", "The question.")],
-    options: &[field("default", Type::Bool, "", "The answer that is safe: taken by `--yes`.")],
+    options: &[field("safe", Type::Bool, "", "The answer that is safe: taken by `--yes`.")],
     returns: "bool: the answer",
-    example: r#"if !confirm("Go on?", #{ default: true }) { fail("the operator said no"); }"#,
+    example: r#"if !confirm("Go on?", #{ safe: true }) { fail("the operator said no"); }"#,
     failure: "Pauses the run if nobody is there to ask.",
-    plan: "Says that it would ask, and goes on with the default, or yes.",
+    plan: "Says that it would ask, and goes on with the safe answer, or yes.",
     undo: "Nothing.",
     resume: "The recorded answer; asks if there is none.",
 };
@@ -44,11 +44,11 @@ const CHOOSE: Primitive = Primitive {
         field("question", Type::Text, "", "The question."),
         field("options", Type::List, "", "What can be chosen."),
     ],
-    options: &[field("default", Type::Text, "", "The answer that is safe: taken by `--yes`.")],
+    options: &[field("safe", Type::Text, "", "The answer that is safe: taken by `--yes`.")],
     returns: "String: what was chosen",
-    example: r#"let way = choose("Jobs are running.", ["wait", "go on"], #{ default: "wait" });"#,
+    example: r#"let way = choose("Jobs are running.", ["wait", "go on"], #{ safe: "wait" });"#,
     failure: "Pauses the run if nobody is there to ask.",
-    plan: "Says that it would ask, and goes on with the default, or the first.",
+    plan: "Says that it would ask, and goes on with the safe answer, or the first.",
     undo: "Nothing.",
     resume: "The recorded answer; asks if there is none.",
 };
@@ -95,12 +95,12 @@ impl Query for Answer {
 
 fn text(ctx: &NativeCallContext<'_>, text: &str, options: Map) -> RhaiResultOf<String> {
     let options = Options::new(ctx, &ASK, options)?;
-    ask(ctx, Answer(Question::Text { text: text.to_owned(), default: options.text("default") }))
+    ask(ctx, Answer(Question::Text { text: text.to_owned(), default: options.text("safe") }))
 }
 
 fn confirm(ctx: &NativeCallContext<'_>, text: &str, options: Map) -> RhaiResultOf<bool> {
     let options = Options::new(ctx, &CONFIRM, options)?;
-    let default = options.get("default").and_then(|value| value.as_bool().ok());
+    let default = options.get("safe").and_then(|value| value.as_bool().ok());
     Ok(ask(ctx, Answer(Question::Confirm { text: text.to_owned(), default }))? == "yes")
 }
 
@@ -113,14 +113,14 @@ fn choose(
     let options = Options::new(ctx, &CHOOSE, options)?;
     let choices =
         texts(&Dynamic::from_array(choices)).map_err(|why| wrong(ctx, format!("choose: {why}")))?;
-    let default = options.text("default");
+    let default = options.text("safe");
     if choices.is_empty() {
         return Err(wrong(ctx, "choose: there is nothing to choose from"));
     }
     if let Some(default) = &default
         && !choices.contains(default)
     {
-        return Err(options.wrong("default", &format!("`{default}` is none of the choices")));
+        return Err(options.wrong("safe", &format!("`{default}` is none of the choices")));
     }
     ask(ctx, Answer(Question::Choose { text: text.to_owned(), options: choices, default }))
 }

@@ -292,3 +292,20 @@ fn collect_modules(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_runbook_compiles_and_says_what_it_is() {
+        let engine = crate::script::build(None).unwrap();
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let runbook = Runbook::load(&engine, &path).unwrap_or_else(|error| panic!("{}: {error} at {:?}", path.display(), error.place));
+            assert!(!runbook.metadata.title.is_empty(), "{}", path.display());
+            assert!(runbook.metadata.params.as_object().is_some_and(|params| !params.is_empty()), "{}", path.display());
+        }
+    }
+}
