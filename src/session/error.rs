@@ -31,7 +31,9 @@ pub enum SessionError {
     #[error("{0}")]
     Stop(Stop),
     /// There is no directory for the journal.
-    #[error("there is no directory for the journal: neither --state, nor XDG_STATE_HOME, nor HOME is set")]
+    #[error(
+        "there is no directory for the journal: neither --state, nor XDG_STATE_HOME, nor HOME is set"
+    )]
     NoState,
     /// The runbook was changed since the run began.
     #[error("{} was changed since run {run} began", path.display())]

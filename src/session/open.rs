@@ -82,7 +82,11 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with either.
-    pub fn open(environment: Environment, config: Option<&Path>, state: Option<&Path>) -> Result<Self, SessionError> {
+    pub fn open(
+        environment: Environment,
+        config: Option<&Path>,
+        state: Option<&Path>,
+    ) -> Result<Self, SessionError> {
         let config = Config::load(config, &environment)?;
         let state = state
             .map(Path::to_path_buf)
@@ -149,7 +153,13 @@ impl Session {
     ///
     /// # Errors
     /// Why it cannot be taken up.
-    pub fn resume(&self, name: &str, order: &Order, accept_change: bool, voice: &Voice) -> Result<Ended, SessionError> {
+    pub fn resume(
+        &self,
+        name: &str,
+        order: &Order,
+        accept_change: bool,
+        voice: &Voice,
+    ) -> Result<Ended, SessionError> {
         let run = self.store.find(name)?;
         let _hold = self.store.hold(&run.id)?;
         // Read again under the lock: another process may have ended it meanwhile.
@@ -175,7 +185,12 @@ impl Session {
     ///
     /// # Errors
     /// Why it cannot be undone.
-    pub fn rollback(&self, name: &str, order: &Order, voice: &Voice) -> Result<Ended, SessionError> {
+    pub fn rollback(
+        &self,
+        name: &str,
+        order: &Order,
+        voice: &Voice,
+    ) -> Result<Ended, SessionError> {
         let run = self.store.find(name)?;
         let _hold = self.store.hold(&run.id)?;
         let run = self.store.find(&run.id)?;
@@ -191,7 +206,11 @@ impl Session {
     }
 
     fn take_up(&self, run: &RunInfo) -> Result<(), SessionError> {
-        self.store.append_durable(&run.id, Body::Resumed { pid: std::process::id() }, Vec::new())?;
+        self.store.append_durable(
+            &run.id,
+            Body::Resumed { pid: std::process::id() },
+            Vec::new(),
+        )?;
         self.store.set_status(&run.id, Status::Running, None)?;
         Ok(())
     }
@@ -232,9 +251,11 @@ fn compile(text: &Text) -> Result<Runbook, ScriptError> {
     let engine = script::build(None)?;
     match text {
         Text::File(path) => Runbook::load(&engine, path),
-        Text::Code(code) => Runbook::compile(&engine, "-e".to_owned(), code.clone(), &mut |module| {
-            Err(format!("code given with -e cannot import `{module}`; write a file"))
-        }),
+        Text::Code(code) => {
+            Runbook::compile(&engine, "-e".to_owned(), code.clone(), &mut |module| {
+                Err(format!("code given with -e cannot import `{module}`; write a file"))
+            })
+        }
     }
 }
 
@@ -242,7 +263,11 @@ fn default_state(environment: &Environment) -> Option<PathBuf> {
     if environment.uid == 0 {
         return Some(PathBuf::from("/var/lib/upgrade-host"));
     }
-    let base = match environment.var("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+    let base = match environment
+        .var("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+    {
         Some(dir) => dir,
         None => environment.home()?.join(".local/state"),
     };
@@ -263,11 +288,19 @@ fn changed_sources(run: &RunInfo, accept: bool) -> Result<Option<Vec<Source>>, S
     let mut changed = None;
     for source in &run.sources {
         // A file that is gone, and code that never was one, is taken from the record.
-        let text = if source.name == "-e" || source.name.starts_with('<') { None } else { fs::read_to_string(&source.name).ok() };
+        let text = if source.name == "-e" || source.name.starts_with('<') {
+            None
+        } else {
+            fs::read_to_string(&source.name).ok()
+        };
         let text = text.unwrap_or_else(|| source.text.clone());
         if text != source.text && changed.is_none() {
             let diff = similar::TextDiff::from_lines(&source.text, &text);
-            let diff = diff.unified_diff().context_radius(2).header("as recorded", "as it is now").to_string();
+            let diff = diff
+                .unified_diff()
+                .context_radius(2)
+                .header("as recorded", "as it is now")
+                .to_string();
             changed = Some((PathBuf::from(&source.name), diff));
         }
         now.push(Source { name: source.name.clone(), text });

@@ -50,14 +50,17 @@ pub(super) fn fresh(
 ) -> Result<Setup, SessionError> {
     let config = &session.config;
     let redactor = Redactor::new();
-    let secrets = Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&config.secrets);
     let factory = factory(&secrets, &redactor, voice);
     let inventory = Inventory::new(config, factory, mode == Mode::Plan).allow_ad_hoc(true);
     let selector = order
         .on
         .clone()
-        .or_else(|| (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(",")))
+        .or_else(|| {
+            (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(","))
+        })
         .or_else(|| config.defaults.on.clone())
         .unwrap_or_else(|| "local".to_owned());
     let targets = inventory.select(&selector)?;
@@ -66,8 +69,9 @@ pub(super) fn fresh(
     let mut references = BTreeMap::new();
     for name in &targets {
         let own = inventory.config(name)?.params;
-        let values =
-            declared.for_target(name, &order.set, &own, &config.defaults.params).map_err(SessionError::Params)?;
+        let values = declared
+            .for_target(name, &order.set, &own, &config.defaults.params)
+            .map_err(SessionError::Params)?;
         references.extend(values.secrets);
         if params.is_empty() {
             params.insert(String::new(), values.values.clone());
@@ -83,7 +87,8 @@ pub(super) fn fresh(
         inventory: inventory.snapshot(),
         services: config.services.clone(),
         app: config.app.clone().map(|app| (app.adapter, app.settings)),
-        reconnect_ms: u64::try_from(config.defaults.reconnect.unwrap_or(RECONNECT).as_millis()).unwrap_or(u64::MAX),
+        reconnect_ms: u64::try_from(config.defaults.reconnect.unwrap_or(RECONNECT).as_millis())
+            .unwrap_or(u64::MAX),
     };
     let recorded = serde_json::to_value(&settings)
         .map_err(|error| Failure::input(format!("the settings cannot be recorded: {error}")))
@@ -92,7 +97,11 @@ pub(super) fn fresh(
     let info = RunInfo {
         id: new_id(&*clock),
         runbook: runbook.name.clone(),
-        title: if runbook.metadata.title.is_empty() { runbook.name.clone() } else { runbook.metadata.title.clone() },
+        title: if runbook.metadata.title.is_empty() {
+            runbook.name.clone()
+        } else {
+            runbook.metadata.title.clone()
+        },
         targets,
         operator,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,7 +113,20 @@ pub(super) fn fresh(
         sources: runbook.sources(),
     };
     let word = if mode == Mode::Plan { "plan" } else { "run" };
-    Ok(assemble(info, runbook, settings, Arc::new(inventory), secrets, redactor, clock, order, voice, session, mode, word))
+    Ok(assemble(
+        info,
+        runbook,
+        settings,
+        Arc::new(inventory),
+        secrets,
+        redactor,
+        clock,
+        order,
+        voice,
+        session,
+        mode,
+        word,
+    ))
 }
 
 /// Prepares a run that is on record.
@@ -122,15 +144,32 @@ pub(super) fn recorded(
         }
     })?;
     let redactor = Redactor::new();
-    let secrets = Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&settings.secrets);
     let factory = factory(&secrets, &redactor, voice);
     let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, false);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(assemble(info, runbook, settings, Arc::new(inventory), secrets, redactor, clock, order, voice, session, Mode::Run, "resume"))
+    Ok(assemble(
+        info,
+        runbook,
+        settings,
+        Arc::new(inventory),
+        secrets,
+        redactor,
+        clock,
+        order,
+        voice,
+        session,
+        Mode::Run,
+        "resume",
+    ))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two ways to a setup differ in where these come from")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two ways to a setup differ in where these come from"
+)]
 fn assemble(
     info: RunInfo,
     runbook: Runbook,
@@ -186,7 +225,9 @@ pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
             Ok(exit) => {
                 let said = String::from_utf8_lossy(&exit.stderr);
                 let message = format!("{name} cannot run a command: {}", said.trim());
-                return Err(SessionError::Failure(Box::new(Failure::new(Kind::Denied, message).with_target(name))));
+                return Err(SessionError::Failure(Box::new(
+                    Failure::new(Kind::Denied, message).with_target(name),
+                )));
             }
             Err(error) => return Err(SessionError::Failure(Box::new(unreachable(name, error)))),
         }
@@ -197,7 +238,9 @@ pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
 fn unreachable(name: &str, error: TransportError) -> Failure {
     let message = error.to_string();
     let (kind, hint) = match error {
-        TransportError::Auth { hint, .. } | TransportError::HostKey { hint, .. } => (Kind::Auth, hint),
+        TransportError::Auth { hint, .. } | TransportError::HostKey { hint, .. } => {
+            (Kind::Auth, hint)
+        }
         TransportError::Connect { hint, .. } => (Kind::Connect, hint),
         _ => (Kind::Connect, None),
     };
@@ -214,20 +257,33 @@ fn factory(secrets: &Arc<SecretStore>, redactor: &Redactor, voice: &Voice) -> in
             redactor.add(&secret);
             Ok(secret)
         };
-        if config.local { inventory::local(config, &reveal) } else { remote(config, &reveal, &voice) }
+        if config.local {
+            inventory::local(config, &reveal)
+        } else {
+            remote(config, &reveal, &voice)
+        }
     })
 }
 
 #[cfg(feature = "ssh")]
-fn remote(config: &TargetConfig, reveal: inventory::Reveal<'_>, voice: &Voice) -> Result<SharedTransport> {
+fn remote(
+    config: &TargetConfig,
+    reveal: inventory::Reveal<'_>,
+    voice: &Voice,
+) -> Result<SharedTransport> {
     use crate::transport::ssh::Ssh;
     let target = inventory::ssh_target(config, reveal)?;
     Ok(Arc::new(Ssh::new(target, Arc::new(Person(voice.clone())))))
 }
 
 #[cfg(not(feature = "ssh"))]
-fn remote(config: &TargetConfig, _reveal: inventory::Reveal<'_>, _voice: &Voice) -> Result<SharedTransport> {
-    let message = format!("{} is reached over ssh, which this program was built without", config.name);
+fn remote(
+    config: &TargetConfig,
+    _reveal: inventory::Reveal<'_>,
+    _voice: &Voice,
+) -> Result<SharedTransport> {
+    let message =
+        format!("{} is reached over ssh, which this program was built without", config.name);
     Err(Failure::input(message).into())
 }
 
@@ -244,7 +300,9 @@ impl crate::transport::ssh::Questions for Person {
     fn trust_host_key(&self, target: &str, key_type: &str, fingerprint: &str) -> bool {
         use crate::effect::Question;
         // No default: an unknown key is never taken unattended.
-        let text = format!("The host key of {target} is not known: {key_type} {fingerprint}. Is it the right one?");
+        let text = format!(
+            "The host key of {target} is not known: {key_type} {fingerprint}. Is it the right one?"
+        );
         self.0.asker.ask(&Question::Confirm { text, default: None }).as_deref() == Some("yes")
     }
 }
