@@ -7,5 +7,6 @@ pub mod event;
 pub mod journal;
 pub mod primitives;
 pub mod secret;
+pub mod session;
 pub mod transport;
 pub mod units;
