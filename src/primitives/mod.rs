@@ -4,6 +4,7 @@ mod app;
 mod ask;
 pub mod bridge;
 pub mod closure;
+mod data;
 mod disk;
 mod exec;
 mod facts;
@@ -18,6 +19,7 @@ mod params;
 mod replication;
 mod rsync;
 mod service;
+mod text;
 mod time;
 mod users;
 
@@ -39,6 +41,7 @@ const FAMILIES: &[Family] = &[
     (service::register, service::actions),
     (network::register, network::actions),
     (http::register, http::actions),
+    (data::register, data::actions),
     (log::register, log::actions),
     (app::register, app::actions),
     (users::register, users::actions),
