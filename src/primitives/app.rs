@@ -81,7 +81,7 @@ const HEALTH: Primitive = Primitive {
     params: &[],
     options: &[],
     returns: "Array: one map `name`, `ok` (bool), `detail` per check",
-    example: r#"for check in app_health() { if !check.ok { fail(`${check.name}: ${check.detail}`); } }"#,
+    example: r"for check in app_health() { if !check.ok { fail(`${check.name}: ${check.detail}`); } }",
     failure: "What the adapter fails with; a check that does not hold is no failure, but `ok: false`.",
     plan: "Reads for real.",
     undo: "Nothing: it only reads.",

@@ -22,7 +22,7 @@ const JOBS: Primitive = Primitive {
     params: &[],
     options: &[],
     returns: "Array: one map `id`, `user`, `what` per job",
-    example: r#"for job in app_jobs() { print(`${job.user}: ${job.what}`); }"#,
+    example: r"for job in app_jobs() { print(`${job.user}: ${job.what}`); }",
     failure: "What the adapter fails with; `input` if it cannot list jobs.",
     plan: "Reads for real.",
     undo: "Nothing: it only reads.",

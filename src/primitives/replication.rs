@@ -59,7 +59,7 @@ const STATUS: Primitive = Primitive {
     params: &[],
     options: &[],
     returns: "map: `enabled` (bool, or () if unknown), `state` (the application's word), `in_step` (bool), `lag`, `detail`",
-    example: r#"note(`replication: ${replication_status().state}`);"#,
+    example: r"note(`replication: ${replication_status().state}`);",
     failure: "What the adapter fails with.",
     plan: "Reads for real.",
     undo: "Nothing: it only reads.",
