@@ -6,6 +6,8 @@ pub mod error;
 pub mod event;
 pub mod journal;
 pub mod primitives;
+pub mod script;
 pub mod secret;
+pub mod session;
 pub mod transport;
 pub mod units;

@@ -48,6 +48,17 @@ pub enum Owes {
     Opens(Debt),
     /// It switches the thing with this key on again.
     Closes(String),
+    /// It hands an open one over on purpose: neither a failure nor a rollback switches it on.
+    Keeps {
+        /// The target.
+        target: String,
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: String,
+        /// Until when.
+        due: Option<jiff::Timestamp>,
+    },
 }
 
 /// An action. The contract:

@@ -133,7 +133,9 @@ impl Bench {
             point_of_no_return: Mutex::default(),
             window: Mutex::default(),
             assumed: Mutex::default(),
+            params: BTreeMap::new(),
             notes: Mutex::default(),
+            fatal: Mutex::default(),
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)

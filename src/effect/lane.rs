@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::context::{Run, Target};
+use super::context::{Mode, Run, Target};
 use crate::call::CallKey;
 use crate::error::Result;
 use crate::event::{Event, What};
@@ -80,7 +80,7 @@ struct State {
     inside: Vec<Inside>,
     apps: HashMap<String, App>,
     /// The open obligation opened last in this lane, for `keep_off`.
-    last_debt: Option<(String, String)>,
+    last_debt: Option<(String, String, CallKey)>,
 }
 
 struct Inner {
@@ -259,13 +259,13 @@ impl Lane {
         self.state().apps.insert(target.name.clone(), app);
     }
 
-    /// Returns the target and key of the obligation opened last in this lane.
-    pub fn last_debt(&self) -> Option<(String, String)> {
+    /// Returns the target and key of the obligation opened last in this lane, and the call that opened it.
+    pub fn last_debt(&self) -> Option<(String, String, CallKey)> {
         self.state().last_debt.clone()
     }
 
-    pub(super) fn set_last_debt(&self, target: &str, key: &str) {
-        self.state().last_debt = Some((target.to_owned(), key.to_owned()));
+    pub(super) fn set_last_debt(&self, target: &str, key: &str, call: &CallKey) {
+        self.state().last_debt = Some((target.to_owned(), key.to_owned(), call.clone()));
     }
 
     pub(super) fn inside(&self) -> Option<Inside> {
@@ -283,6 +283,22 @@ impl Lane {
         self.state().inside.push(inside);
         let _leave = Leave(self);
         body()
+    }
+
+    /// Returns whether the next call is live: replay has reached the end of what this lane has on record.
+    pub fn is_live(&self) -> bool {
+        let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.rest(&self.0.name).is_empty()
+    }
+
+    /// Adds something to the journal that is not a call, unless it is there already because this is a replay.
+    pub fn record(&self, body: crate::journal::Body) -> Result<()> {
+        match &self.0.run.store {
+            Some(store) if self.0.run.mode == Mode::Run && self.is_live() => {
+                Ok(store.append(&self.0.run.id, body)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells what happened.

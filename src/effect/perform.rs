@@ -138,7 +138,7 @@ impl<A: Action> One<'_, A> {
         let obligations = &self.lane.run().obligations;
         if let Some(debt) = &recorded.opens {
             obligations.open(&recorded.target, debt, recorded.began);
-            self.lane.set_last_debt(&recorded.target, &debt.key);
+            self.lane.set_last_debt(&recorded.target, &debt.key, &recorded.call);
         }
         if let (Some(key), Some(Outcome::Done { .. }), Some(ended)) =
             (&recorded.closes, &recorded.outcome, recorded.ended)
@@ -251,8 +251,14 @@ impl<A: Action> One<'_, A> {
     /// Writes the intent, durable, with the prior state, the inverse and the obligation.
     fn intend(&self, before: &A::Before) -> Result<()> {
         let run = self.lane.run();
+        let mut keeps = None;
         let (opens, closes) = match self.action.owes(before) {
             Owes::Nothing => (None, None),
+            Owes::Keeps { target, key, reason, due } => {
+                run.obligations.keep(&target, &key, &reason);
+                keeps = Some(DebtChange::Keep { target, key, reason, due });
+                (None, None)
+            }
             // Undo switches off only what was off before, so nothing is owed, unless this run owed it before.
             Owes::Opens(debt)
                 if self.lane.is_undoing()
@@ -276,16 +282,16 @@ impl<A: Action> One<'_, A> {
             closes,
             place: self.place.clone(),
         };
-        let debts = opens
+        let opening = opens
             .iter()
-            .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() })
-            .collect();
+            .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() });
+        let debts = opening.chain(keeps).collect();
         if let Some(store) = &run.store {
             store.append_durable(&run.id, body, debts)?;
         }
         self.action.remember(self.lane, before);
         if let Some(debt) = opens {
-            self.lane.set_last_debt(&target, &debt.key);
+            self.lane.set_last_debt(&target, &debt.key, self.cx.call);
             if run.obligations.open(&target, &debt, run.clock.now()) {
                 self.lane.emit(What::DebtOpened { what: debt.what, locks_out: debt.locks_out });
             }
