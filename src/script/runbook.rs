@@ -303,9 +303,14 @@ mod tests {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            let runbook = Runbook::load(&engine, &path).unwrap_or_else(|error| panic!("{}: {error} at {:?}", path.display(), error.place));
+            let runbook = Runbook::load(&engine, &path)
+                .unwrap_or_else(|error| panic!("{}: {error} at {:?}", path.display(), error.place));
             assert!(!runbook.metadata.title.is_empty(), "{}", path.display());
-            assert!(runbook.metadata.params.as_object().is_some_and(|params| !params.is_empty()), "{}", path.display());
+            assert!(
+                runbook.metadata.params.as_object().is_some_and(|params| !params.is_empty()),
+                "{}",
+                path.display()
+            );
         }
     }
 }

@@ -1,0 +1,4 @@
+//! The command line: one file per subcommand, and [`ui`], the only place of the program that prints.
+
+pub mod exit;
+pub mod ui;
