@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::Cx;
+use super::lane::Lane;
 use crate::call::Access;
 use crate::error::Result;
 use crate::journal::{Debt, Inverse};
@@ -102,6 +103,10 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn subject(&self) -> Option<String> {
         None
     }
+
+    /// Notes down in the run what later calls need to know of this one. Called whenever the call begins, is planned or is
+    /// recalled, also if it fails afterwards.
+    fn remember(&self, _lane: &Lane, _before: &Self::Before) {}
 
     /// Returns whether this output means that something changed.
     fn changed(&self, _output: &Self::Output) -> bool {

@@ -24,6 +24,7 @@ pub(crate) struct Bench {
     registry: Arc<Registry>,
     events: Arc<Mutex<Vec<Event>>>,
     services: BTreeMap<String, super::ServiceCommands>,
+    asker: Arc<dyn super::Asker>,
 }
 
 #[derive(Debug)]
@@ -61,7 +62,14 @@ impl Bench {
             registry: Arc::new(registry),
             events: Arc::default(),
             services: BTreeMap::new(),
+            asker: Arc::new(Nobody),
         }
+    }
+
+    /// Answers questions from now on.
+    pub(crate) fn asker(mut self, asker: Arc<dyn super::Asker>) -> Self {
+        self.asker = asker;
+        self
     }
 
     pub(crate) fn service(mut self, name: &str, commands: super::ServiceCommands) -> Self {
@@ -123,7 +131,7 @@ impl Bench {
             clock: Arc::new(SystemClock),
             secrets: Arc::new(Known),
             redactor: Redactor::new(),
-            asker: Arc::new(Nobody),
+            asker: Arc::clone(&self.asker),
             targets: Arc::new(One(Arc::clone(&target))),
             services: self.services.clone(),
             default_app: None,

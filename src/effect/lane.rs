@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::context::{Mode, Run, Target};
@@ -14,7 +15,7 @@ use crate::event::{Event, What};
 use crate::journal::Inverse;
 
 /// The application that the adapter primitives act on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
     /// The adapter's name: `ahsay_obs`.
     pub adapter: String,

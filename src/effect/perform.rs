@@ -147,6 +147,9 @@ impl<A: Action> One<'_, A> {
         }
         if let Some(inverse) = &recorded.inverse {
             self.push_undo(inverse.clone());
+            if let Ok(before) = serde_json::from_value(recorded.before.clone()) {
+                self.action.remember(self.lane, &before);
+            }
         }
     }
 
@@ -197,6 +200,7 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { changes, output, after } if planning => {
+                self.action.remember(self.lane, &before);
                 if let (Some(subject), Some(after)) = (self.action.subject(), after) {
                     let key = (self.cx.target.name.clone(), subject);
                     let mut assumed =
@@ -285,6 +289,7 @@ impl<A: Action> One<'_, A> {
         if let Some(store) = &run.store {
             store.append_durable(&run.id, body, debts)?;
         }
+        self.action.remember(self.lane, before);
         if let Some(debt) = opens {
             self.lane.set_last_debt(&target, &debt.key, self.cx.call);
             if run.obligations.open(&target, &debt, run.clock.now()) {
