@@ -184,7 +184,9 @@ fn secrets_in(line: &str) -> Vec<Range<usize>> {
         let rest = &line[value..];
         let end = match rest.chars().next() {
             Some(quote @ ('"' | '\'')) => closing(rest, quote).unwrap_or(rest.len()),
-            Some('{' | '[') | None => continue,
+            // Whatever stands in a list or table there, none of it is shown.
+            Some('{' | '[') => rest.len(),
+            None => continue,
             Some(_) => rest.find([',', '}', '#']).unwrap_or(rest.len()),
         };
         let text = rest[..end].trim_matches(['"', '\'']);
@@ -231,6 +233,8 @@ mod tests {
             "sudo = { user = \"x\", password = \"hunter2\" }",
             "[x]\tapi-token = \"hunter2\", a = 1",
             "sudo.password = \"hunter2\"",
+            "password = [\"a\", \"hunter2\"]",
+            "password = { a = { b = \"hunter2\" } }",
             "übel.passphrase = \"hunter2\"",
         ] {
             assert!(!shown(line).contains("hunter2"), "{}", shown(line));

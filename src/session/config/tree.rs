@@ -98,7 +98,9 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Table, Vec<ConfigE
     })?;
     let mut reader = Convert { source, number, errors: Vec::new() };
     let table = reader.table(table.get_ref(), 0);
-    if reader.errors.is_empty() { Ok(table) } else { Err(reader.errors) }
+    let mut errors = reader.errors;
+    errors.sort_by_key(|error| (error.line, error.column));
+    if errors.is_empty() { Ok(table) } else { Err(errors) }
 }
 
 struct Convert<'s> {

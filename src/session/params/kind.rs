@@ -156,6 +156,9 @@ pub(super) fn from_text(spec: &Spec, text: &str) -> Result<Value, String> {
 
 /// Checks a typed value, and returns it as runbooks see it.
 pub(super) fn check(spec: &Spec, value: Value) -> Result<Value, String> {
+    if spec.kind == ParamType::Choice && (value.is_array() || value.is_object()) {
+        return chosen(spec, &value.to_string());
+    }
     check_type(spec.kind, &value)?;
     check_bounds(spec, &value)?;
     if spec.choices.is_empty() || spec.choices.contains(&value) {

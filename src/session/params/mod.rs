@@ -297,7 +297,10 @@ fn missing(spec: &Spec, on: Option<&str>) -> ParamError {
     let example = match (&spec.example, spec.kind) {
         (Some(example), _) => example.clone(),
         (None, ParamType::Secret) => "env:NAME".to_owned(),
-        (None, _) => kind::describe(spec).to_uppercase().replace(' ', "_"),
+        (None, _) => match spec.choices.first() {
+            Some(choice) => kind::say(choice),
+            None => spec.kind.as_str().to_uppercase(),
+        },
     };
     ParamError::new(&spec.name, message)
         .hint(format!("Give it with --set {}={example}.", spec.name))

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a command is looked at while it runs.
 const TICK: Duration = Duration::from_millis(10);
 /// How long the output of a command may stay open after it has ended.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(1);
 /// The four forms, for messages.
 pub(super) const FORMS: &str = "env:NAME, file:PATH, command:… or prompt";
 
