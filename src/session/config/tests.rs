@@ -120,6 +120,33 @@ fn everything_that_a_file_may_say_is_read() {
     "#);
 }
 
+/// Returns the code blocks of the documentation in a language.
+fn documented(language: &str) -> Vec<&'static str> {
+    include_str!("../../../docs/config.md")
+        .split("```")
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .collect()
+}
+
+#[test]
+fn the_documented_example_is_accepted() {
+    let [example] = documented("toml").try_into().unwrap();
+    let config = parse(example).unwrap();
+
+    assert_eq!(config.targets["obs1"].jump[0].address, "gate.example.com");
+    assert!(config.app.unwrap().settings["system_password"].is_object());
+}
+
+#[test]
+fn every_key_is_documented() {
+    let documentation = include_str!("../../../docs/config.md");
+    let keys = [read::ROOT, read::DEFAULTS, read::TARGET, read::SERVICE].concat();
+    for key in keys {
+        let named = [format!("`{key}`"), format!("[{key}"), format!("{key} =")];
+        assert!(named.iter().any(|named| documentation.contains(named)), "{key}");
+    }
+}
+
 #[test]
 fn without_a_file_there_are_the_usual_settings() {
     let dir = tempfile::tempdir().unwrap();
