@@ -283,7 +283,7 @@ fn service(walk: &mut Walk<'_>, node: &Node, path: String) -> Option<ServiceComm
             })
         }),
         port: walk.port(&section, "port"),
-        url: walk.checked(&section, "url", |url| crate::session::params::check_url(url)),
+        url: walk.checked(&section, "url", crate::session::params::check_url),
         manager: walk.word(&section, "manager", &["systemd", "sysv", "commands"]),
     })
 }

@@ -24,6 +24,7 @@ sudo = { password = "env:SUDO" }
 passphrase = "prompt"
 [targets."web.example.com"]
 address = "10.0.0.9"
+[targets."10.0.0.7"]
 [targets.local]
 tags = ["desk"]
 "#;
@@ -58,13 +59,13 @@ fn selectors_stand_for_targets() {
         ("obs1", "obs1"),
         ("obs2, obs1,obs2", "obs2 obs1"),
         ("@backup", "obs1 obs2"),
-        ("all", "db1 obs1 obs2 web.example.com"),
+        ("all", "10.0.0.7 db1 obs1 obs2 web.example.com"),
         ("obs*", "obs1 obs2"),
-        ("*", "db1 obs1 obs2 web.example.com"),
+        ("*", "10.0.0.7 db1 obs1 obs2 web.example.com"),
         ("obs[2-9],@eu", "obs2 obs1"),
         ("@backup,!obs1", "obs2"),
-        ("!@backup", "db1 web.example.com"),
-        ("!obs1,all", "db1 obs2 web.example.com"),
+        ("!@backup", "10.0.0.7 db1 web.example.com"),
+        ("!obs1,all", "10.0.0.7 db1 obs2 web.example.com"),
         ("local", "local"),
         ("@desk", "local"),
         ("web.example.com", "web.example.com"),
@@ -92,16 +93,16 @@ fn what_a_selector_does_not_find_is_told() {
     .map(|selector| selected(&inventory, selector))
     .collect();
     assert_snapshot!(said.join("\n"), @r#"
-    input: unknown target `obs3` / Did you mean `obs1`? Known are: db1, obs1, obs2, web.example.com, local.
-    input: unknown target `osb2` / Did you mean `obs2`? Known are: db1, obs1, obs2, web.example.com, local.
+    input: unknown target `obs3` / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: unknown target `osb2` / Did you mean `obs2`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     input: no target has the tag `bakcup` / Did you mean `@backup`? Known are: @backup, @desk, @eu.
     input: no target has the tag `x` / Known are: @backup, @desk, @eu.
-    input: no target matches `x*` / Known are: db1, obs1, obs2, web.example.com, local.
-    input: `obs1,!obs1` leaves no target / Known are: db1, obs1, obs2, web.example.com, local.
+    input: no target matches `x*` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: `obs1,!obs1` leaves no target / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     input: the selector of targets is empty / Write a name, @tag, all, a glob such as obs*, or several with commas.
     input: `root@10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
     input: `10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
-    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? Known are: db1, obs1, obs2, web.example.com, local.
+    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     "#);
 
     let empty = Inventory::new(&config(""), on_this_machine(), false);
@@ -136,12 +137,12 @@ fn addresses_are_targets_where_that_is_allowed() {
         .map(|name| selected(&inventory, name))
         .collect();
     assert_snapshot!(said.join("\n"), @r#"
-    input: unknown target `obs3` / Did you mean `obs1`? Known are: db1, obs1, obs2, web.example.com, local.
-    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? Known are: db1, obs1, obs2, web.example.com, local.
+    input: unknown target `obs3` / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? For a server that is not configured, write user@web.exmple.com.
     input: the address `a@b:0` has the port "0", expected 1 to 65535 / Write user@host, user@host:port or user@[address]:port.
     input: no target has the tag `` / Known are: @backup, @desk, @eu.
     input: the address `a@b c` is "b c", expected a host name or an IP address / Write user@host, user@host:port or user@[address]:port.
-    input: unknown target `-oProxyCommand=x.y` / Known are: db1, obs1, obs2, web.example.com, local.
+    input: unknown target `-oProxyCommand=x.y` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     "#);
 }
 

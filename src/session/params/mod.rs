@@ -108,14 +108,12 @@ impl std::error::Error for ParamError {}
 
 /// Renders errors one after the other, as a person reads them.
 pub fn render(errors: &[ParamError]) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for error in errors {
-        text += &format!("error: {}\n", error.message);
-        if let Some(hint) = &error.hint {
-            text += &format!(" = help: {hint}\n");
-        }
+        lines.push(format!("error: {}\n", error.message));
+        lines.extend(error.hint.as_ref().map(|hint| format!(" = help: {hint}\n")));
     }
-    text
+    lines.concat()
 }
 
 /// The values of a run, for its journal: secrets are in them by name, and their references aside.
