@@ -8,6 +8,8 @@ pub mod error;
 pub mod event;
 pub mod journal;
 pub mod primitives;
+#[cfg(feature = "cli")]
+mod repl;
 pub mod report;
 pub mod script;
 pub mod secret;

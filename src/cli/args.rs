@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand};
 /// Takes live servers through risky maintenance: runbooks in Rhai, every effect journaled, undone or owed
 #[derive(Debug, Parser)]
 #[command(name = "upgrade-host", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "upgrade-host FILE runs a runbook; upgrade-host FILE --help shows its parameters.\n\
+#[command(
+    after_help = "upgrade-host FILE runs a runbook; upgrade-host FILE --help shows its parameters.\n\
     Without arguments, on a terminal, the REPL opens.\n\n\
     Exit status: 0 done · 1 failed and rolled back · 2 usage, configuration or script invalid, nothing done ·\n\
     3 paused, resumable · 4 failed and not fully undone, or obligations open · 5 unknown outcome needs a decision ·\n\
-    6 journal locked, damaged or mismatched · 7 a dead-man switch fired · 130 interrupted and paused")]
+    6 journal locked, damaged or mismatched · 7 a dead-man switch fired · 130 interrupted and paused"
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) common: Common,
@@ -22,34 +24,34 @@ pub(super) struct Cli {
 
 /// Options of every subcommand
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Common {
+pub(crate) struct Common {
     /// Act on these targets: a name, `@tag`, `all`, user@host, several separated by commas
     #[arg(long, global = true, value_name = "TARGETS")]
-    pub(super) on: Option<String>,
+    pub(crate) on: Option<String>,
     /// Set a parameter of the runbook
     #[arg(long = "set", global = true, value_name = "K=V", value_parser = key_value)]
-    pub(super) set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, String)>,
     /// Read this configuration instead of the usual ones
     #[arg(long, global = true, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Keep the journal in this directory
     #[arg(long, global = true, value_name = "DIR")]
-    pub(super) state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
     /// Answer questions that have a safe default with it
     #[arg(long, short = 'y', global = true)]
-    pub(super) yes: bool,
+    pub(crate) yes: bool,
     /// Print JSON: a listing is one array, a run is one event a line
     #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
     /// Show all output of commands
     #[arg(long, short = 'v', global = true)]
-    pub(super) verbose: bool,
+    pub(crate) verbose: bool,
     /// Sit out waits of days instead of ending the process
     #[arg(long, global = true)]
-    pub(super) stay: bool,
+    pub(crate) stay: bool,
     /// What Ctrl-C leads to when nobody can be asked
     #[arg(long, global = true, value_name = "WHAT", value_parser = ["pause", "rollback"])]
-    pub(super) on_interrupt: Option<String>,
+    pub(crate) on_interrupt: Option<String>,
 }
 
 /// The subcommands
@@ -123,13 +125,27 @@ pub(super) struct Script {
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
         _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
-const SUBCOMMANDS: [&str; 12] =
-    ["run", "plan", "check", "resume", "rollback", "runs", "show", "debts", "hosts", "doc", "repl", "completions"];
+const SUBCOMMANDS: [&str; 12] = [
+    "run",
+    "plan",
+    "check",
+    "resume",
+    "rollback",
+    "runs",
+    "show",
+    "debts",
+    "hosts",
+    "doc",
+    "repl",
+    "completions",
+];
 const WITH_VALUE: [&str; 5] = ["--on", "--set", "--config", "--state", "--on-interrupt"];
 
 /// `upgrade-host FILE …` and `upgrade-host -e CODE …` mean `run`.
@@ -145,7 +161,9 @@ pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {
         } else if text.starts_with('-') {
             index += 1;
         } else {
-            let is_file = text.ends_with(".rhai") || text.contains('/') || std::path::Path::new(arg).is_file();
+            let is_file = text.ends_with(".rhai")
+                || text.contains('/')
+                || std::path::Path::new(arg).is_file();
             if is_file && !SUBCOMMANDS.contains(&text.as_ref()) {
                 args.insert(index, "run".into());
             }
@@ -170,7 +188,8 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-        let known: Vec<String> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        let known: Vec<String> =
+            Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
         assert_eq!(known, SUBCOMMANDS);
     }
 

@@ -20,6 +20,7 @@ use crate::transport::{Cancel, Local};
 pub(crate) struct Bench {
     /// Where the store is; tests put their files beside it.
     pub(crate) dir: tempfile::TempDir,
+    id: String,
     registry: Arc<Registry>,
     events: Arc<Mutex<Vec<Event>>>,
     services: BTreeMap<String, super::ServiceCommands>,
@@ -57,6 +58,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         Self {
             dir,
+            id: "run-0001".to_owned(),
             registry: Arc::new(registry),
             events: Arc::default(),
             services: BTreeMap::new(),
@@ -75,13 +77,19 @@ impl Bench {
         self
     }
 
+    /// Gives the run another id: what it keeps on this machine is named after that.
+    pub(crate) fn named(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Begins or resumes the one run of this bench.
     pub(crate) fn lane(&self, mode: Mode) -> Lane {
-        let id = "run-0001";
+        let id = self.id.as_str();
         let store = Sqlite::open(&self.dir.path().join("state")).unwrap();
         if store.find(id).is_err() {
             store

@@ -378,21 +378,46 @@ impl Cx<'_> {
         failure
     }
 
-    /// Opens a TCP connection as seen from the target.
+    /// Opens a TCP connection as seen from the target. An interrupt ends the wait for it.
     ///
     /// # Errors
-    /// A failure of kind `connect`.
+    /// A failure of kind `connect`, marked as lost only if it is the target itself that cannot be reached.
     pub fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<Box<dyn Connection>> {
-        self.target.transport.connect(host, port, timeout).map_err(|error| {
-            let mut halt = self.failed(error, None);
-            // That nothing listens there says nothing about the way to the target.
-            if let Halt::Failure(failure) = &mut halt
-                && !failure.message.starts_with("lost the connection")
-            {
-                failure.lost = false;
+        let cancel = &self.lane.run().cancel;
+        let transport = Arc::clone(&self.target.transport);
+        let (sender, answer) = std::sync::mpsc::sync_channel(1);
+        let name = host.to_owned();
+        // A thread of its own: looking up a name and connecting block beyond what a signal reaches.
+        std::thread::spawn(move || drop(sender.send(transport.connect(&name, port, timeout))));
+        let error = loop {
+            match answer.recv_timeout(Duration::from_millis(20)) {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => break error,
+                Err(_) if cancel.is_cancelled() => return Err(Stop::Cancelled.into()),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new(Kind::Connect, "the connection was not made").into());
+                }
             }
-            halt
-        })
+        };
+        let behind = matches!(error, TransportError::Connect { .. });
+        if behind {
+            // That nothing listens there says nothing about the way to the target.
+            self.reachable()?;
+        }
+        let mut halt = self.failed(error, None);
+        if let (Halt::Failure(failure), true) = (&mut halt, behind) {
+            failure.lost = false;
+        }
+        Err(halt)
+    }
+
+    /// Makes sure that the way to the target stands, after something behind it did not answer.
+    ///
+    /// # Errors
+    /// The failure, marked as lost, that says why it does not.
+    pub fn reachable(&self) -> Result<()> {
+        self.quiet(&Command::list(["true"]).reading()).map(drop)
     }
 
     fn failed(&self, error: TransportError, command: Option<&Command>) -> Halt {

@@ -24,6 +24,7 @@ pub use lane::{App, Lane, Undo, UndoClosure};
 pub use obligation::{Obligations, Open};
 pub use perform::{perform, query};
 pub use redact::Redactor;
+pub(crate) use redact::base64;
 pub use registry::Registry;
 pub use rollback::{Undone, recall_inverses, roll_back};
 

@@ -116,7 +116,7 @@ fn forms(text: &str) -> Vec<String> {
 }
 
 /// Standard base64, as HTTP Basic authentication and many configuration files show a password.
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     bytes
         .chunks(3)

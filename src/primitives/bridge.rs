@@ -474,6 +474,11 @@ impl<'a> Options<'a> {
         self.get(key).and_then(|value| value.clone().try_cast::<FnPtr>())
     }
 
+    /// Makes the failure that says what is wrong with a parameter.
+    pub fn wrong_param(&self, name: &str, why: &str) -> Box<EvalAltResult> {
+        wrong(self.ctx, format!("{}: `{name}`: {why}", self.name))
+    }
+
     /// Makes the failure that says what is wrong with an option.
     pub fn wrong(&self, key: &str, why: &str) -> Box<EvalAltResult> {
         wrong(self.ctx, format!("{}: option `{key}`: {why}", self.name))

@@ -4,6 +4,7 @@ mod app;
 mod ask;
 pub mod bridge;
 pub mod closure;
+mod data;
 mod disk;
 mod exec;
 mod facts;
@@ -18,10 +19,12 @@ mod params;
 mod replication;
 mod rsync;
 mod service;
+mod text;
 mod time;
 mod users;
 
 use bridge::Face;
+pub use files::clean_script;
 
 use crate::effect::Registry;
 
@@ -39,6 +42,7 @@ const FAMILIES: &[Family] = &[
     (service::register, service::actions),
     (network::register, network::actions),
     (http::register, http::actions),
+    (data::register, data::actions),
     (log::register, log::actions),
     (app::register, app::actions),
     (users::register, users::actions),

@@ -76,7 +76,7 @@ mod tests {
             settings: Value::Null,
             sources: vec![],
         };
-        insta::assert_snapshot!(runs(&[run], &|_| false), @"");
+        insta::assert_snapshot!(runs(&[run], &|_| false), @r#"[{"id":"20261122-2020-k3f9","status":"rolled back","runbook":"a.rhai","targets":["obs1"],"started":"1970-01-01T00:00:00Z","ended":null,"title":"A","by":"root","due":null,"driven":false}]"#);
 
         let debt = DebtRow {
             target: "obs1".into(),
@@ -89,7 +89,7 @@ mod tests {
             locks_out: false,
             kept: Some("until checkout".into()),
         };
-        insta::assert_snapshot!(debts(&[debt]), @"");
+        insta::assert_snapshot!(debts(&[debt]), @r#"[{"target":"obs1","what":"replication on","since":"1970-01-01T00:00:00Z","run":"20261122-2020-k3f9","due":null,"by":"root","locks_out":false,"kept":"until checkout"}]"#);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Line(Vec<(Tone, String)>);
 
 impl Line {
     /// An empty line.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 
@@ -63,7 +63,7 @@ impl Line {
 
     /// Adds text in a tone; what could move the cursor or recolour the terminal is taken out of it.
     #[must_use]
-    pub(super) fn with(mut self, tone: Tone, text: impl AsRef<str>) -> Self {
+    pub fn with(mut self, tone: Tone, text: impl AsRef<str>) -> Self {
         self.push(tone, text.as_ref());
         self
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
 use super::line::{Line, Tone};
 use super::style::Style;
@@ -149,22 +150,20 @@ impl Running {
     /// The live lines: what it does and how far it is; what it says.
     pub(super) fn live(&self, style: &Style, now: Timestamp, head: &Line, on: &str) -> Vec<Line> {
         let ellipsis = style.pick("…", "...");
-        let mut tail = Line::new();
-        if let Some(share) = self.share() {
-            if style.width >= 80 {
-                tail.push(Tone::Plain, "  ");
-                bar(&mut tail, style, share, if style.width >= 100 { 20 } else { 10 });
-            }
-            tail.push(Tone::Plain, &format!("  {:>3.0}%", (share * 100.0).floor()));
-        }
-        for words in self.words(now) {
-            tail.push(Tone::Plain, "  ");
-            tail.push(Tone::Dim, &words);
-        }
         let passed = between(self.began, now);
         let clock = (passed >= Duration::from_secs(1)).then(|| clock(passed));
         let clock_width = clock.as_ref().map_or(0, |clock| clock.len() + 2);
-        let room = style.width.saturating_sub(tail.width() + clock_width).max(20);
+        // What is told least urgently gives way first, so that the summary stays readable.
+        let wanted = (head.width() + 2 + self.summary.width() + on.width()).min(style.width / 2);
+        let room_for = |tail: &Line| style.width.saturating_sub(tail.width() + clock_width);
+        let mut tail = self.tail(style, now, true, usize::MAX);
+        for words in [3, 2, 1, 0] {
+            if room_for(&tail) >= wanted {
+                break;
+            }
+            tail = self.tail(style, now, false, words);
+        }
+        let room = room_for(&tail);
 
         let mark = if self.access == Access::Ask { "?" } else { spinner(style, now) };
         let mut first = head.clone().with(Tone::Info, mark).with(Tone::Plain, " ");
@@ -189,6 +188,25 @@ impl Running {
             lines.push(line.cut(style.width, ellipsis));
         }
         lines
+    }
+
+    /// What stands behind the summary: the bar, the share, and up to so many `words`.
+    fn tail(&self, style: &Style, now: Timestamp, with_bar: bool, words: usize) -> Line {
+        let mut tail = Line::new();
+        if let Some(share) = self.share() {
+            if with_bar {
+                tail.push(Tone::Plain, "  ");
+                bar(&mut tail, style, share, if style.width >= 100 { 20 } else { 10 });
+            }
+            tail.push(Tone::Plain, &format!("  {:>3.0}%", (share * 100.0).floor()));
+        }
+        let said = self.words(now);
+        // Of the words the time to go, which is the last, stays longest.
+        for words in &said[said.len().saturating_sub(words)..] {
+            tail.push(Tone::Plain, "  ");
+            tail.push(Tone::Dim, words);
+        }
+        tail
     }
 
     /// The plain words for a pipe, if it is time for some.

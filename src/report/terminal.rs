@@ -67,7 +67,8 @@ struct Step {
     path: String,
     at: Timestamp,
     said: bool,
-    calls: usize,
+    /// Calls that took long enough to be told how long.
+    timed: usize,
     recalled: bool,
 }
 
@@ -153,13 +154,16 @@ impl Terminal {
             }
             let mut line = Line::new().with(Tone::Warn, "still owed").with(Tone::Plain, ": ");
             line.push(Tone::Plain, &debt.what);
-            line.push(Tone::Dim, &format!(" on {}, since {}", debt.target, ago(debt.since, now)));
+            let since = self.style.date(debt.since);
+            let since = format!(" on {}, since {since} ({})", debt.target, ago(debt.since, now));
+            line.push(Tone::Dim, &since);
             if debt.locks_out {
                 line.push(Tone::Warn, self.style.dot());
                 line.push(Tone::Warn, "users are locked out");
             }
-            lines.push(line);
+            lines.extend(self.laid(line, 2, None));
         }
+        self.blank &= lines.is_empty();
         lines
     }
 
@@ -225,7 +229,6 @@ impl Terminal {
             }
             What::CallPlanned { summary, planned, .. } => {
                 self.approach(event, out);
-                self.counted(event);
                 let on = self.on(event);
                 for line in self.tally.call(&self.style, summary, &on, planned) {
                     self.row(event, line, 6, None, out);
@@ -244,6 +247,7 @@ impl Terminal {
             What::DebtClosed { what, locks_out } => self.debt_closed(event, what, *locks_out, out),
             What::PointOfNoReturn { why } => {
                 self.approach(event, out);
+                self.space(out);
                 out.extend(self.rule("point of no return", Tone::Warn));
                 let line = Line::new().with(Tone::Plain, why);
                 self.row(event, line, 0, Some(self.style.time(event.at)), out);
@@ -311,27 +315,31 @@ impl Terminal {
             if self.planning { "reads for real, changes nothing" } else { runbook },
         );
         out.extend(self.laid(line, 2, None));
+        out.push(Line::new());
     }
 
     fn step_began(&mut self, event: &Event) {
         let lane = self.lanes.entry(event.lane.clone()).or_default();
         let path = event.step.clone();
-        lane.steps.push(Step { path, at: event.at, said: false, calls: 0, recalled: false });
+        lane.steps.push(Step { path, at: event.at, said: false, timed: 0, recalled: false });
     }
 
     fn step_ended(&mut self, event: &Event, took_ms: u64, out: &mut Vec<Line>) {
         let Some(lane) = self.lanes.get_mut(&event.lane) else { return };
         let Some(at) = lane.steps.iter().rposition(|step| step.path == event.step) else { return };
-        let (said, recalled, calls) = {
+        let (said, recalled, timed) = {
             let step = &lane.steps[at];
-            (step.said, step.recalled, step.calls)
+            (step.said, step.recalled, step.timed)
         };
+        if said {
+            self.flush(&event.lane, out);
+        }
         if !said && !recalled {
             self.approach(event, out);
             let line = Line::new().with(Tone::Dim, "nothing to do");
             self.row(event, line, 0, None, out);
         } else if said
-            && calls > 1
+            && timed > 1
             && let Some(took) = took(took_ms)
         {
             let right = format!("{} {took}", self.style.pick("Σ", "="));
@@ -379,8 +387,8 @@ impl Terminal {
                 }
                 let name = path.rsplit(" > ").next().unwrap_or_default();
                 let line = Line::new().with(Tone::Strong, name);
-                let time = self.style.time(at);
-                self.laid_in(own, depth * 2, line, 2, Some(time), out);
+                let time = (!self.planning).then(|| self.style.time(at));
+                self.laid_in(own, depth * 2, line, 2, time, out);
                 self.blank = false;
             }
         }
@@ -415,9 +423,10 @@ impl Terminal {
         }
     }
 
-    fn counted(&mut self, event: &Event) {
-        if let Some(step) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.steps.last_mut()) {
-            step.calls += 1;
+    fn timed(&mut self, event: &Event) {
+        let step = self.lanes.get_mut(&event.lane).and_then(|lane| lane.steps.last_mut());
+        if let Some(step) = step {
+            step.timed += 1;
         }
     }
 
@@ -444,7 +453,10 @@ impl Terminal {
             return;
         }
         self.approach(event, out);
-        self.counted(event);
+        let took = took(took_ms);
+        if took.is_some() {
+            self.timed(event);
+        }
         let access = running.as_ref().map_or(Access::Change, |one| one.access);
         let (mark, tone) = match (end, access) {
             (CallEnd::Done, Access::Read) | (CallEnd::Already, _) => (Mark::Nothing, Tone::Dim),
@@ -465,7 +477,7 @@ impl Terminal {
             line.push(Tone::Dim, self.style.dot());
             line.push(if access == Access::Ask { Tone::Strong } else { Tone::Dim }, words);
         }
-        self.row(event, line, 2, took(took_ms), out);
+        self.row(event, line, 2, took, out);
         if let (Some(running), false) = (&running, self.style.verbose) {
             let output: Vec<_> = running.output.iter().cloned().collect();
             self.output(event, &output, running.lines - output.len(), out);

@@ -15,6 +15,9 @@ pub enum Words {
     Shell(String),
 }
 
+/// The line that follows sudo's password on standard input.
+const AFTER_PASSWORD: &str = "upgrade-host:begin";
+
 /// How to become another user.
 #[derive(Clone, Debug)]
 pub struct Sudo {
@@ -124,6 +127,14 @@ impl Command {
     pub fn to_shell(&self) -> Result<(String, Vec<u8>), String> {
         let mut line = String::new();
         let mut preamble = Vec::new();
+        if self.sudo.as_ref().is_some_and(|sudo| sudo.password.is_some()) {
+            // Where sudo asks for no password it leaves ours unread, and it must not become the command's input.
+            line.push_str("while IFS= read -r word && [ \"$word\" != ");
+            line.push_str(AFTER_PASSWORD);
+            line.push_str(" ]; do :; done; unset word; ");
+            preamble.extend_from_slice(AFTER_PASSWORD.as_bytes());
+            preamble.push(b'\n');
+        }
         for (name, secret) in &self.secret_env {
             check_name(name)?;
             if secret.reveal().contains(['\n', '\0']) {
@@ -220,7 +231,7 @@ mod tests {
 
         let (line, preamble) = command.to_shell().unwrap();
 
-        assert_eq!(preamble, b"pw\nb\n");
+        assert_eq!(preamble, b"pw\nupgrade-host:begin\nb\n");
         assert!(line.starts_with("exec sudo -S -k -p '' -- sh -c "), "{line}");
     }
 

@@ -225,7 +225,58 @@ impl Story {
 fn an_upgrade_reads_from_top_to_bottom() {
     let mut story = Story::new(style());
     story.upgrade();
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @r#"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    replication off                                                         02:00:00
+      · look at replication · on
+      ✓ switch replication off                                                  1.2s
+        owed: replication on
+
+    first copy                                                              02:00:01
+      ✓ copy /usr/local/obs/conf to /backup/conf · 1204 files, 3.06 GiB       2m 05s
+      ✓ copy /usr/local/obs/system to /backup/system · 12 files, 3.00 MiB       4.1s
+                                                                            Σ 2m 09s
+
+    keep users out                                                          02:02:10
+      ✓ suspend all users · 36 users                                              4s
+        owed: users enabled · users are locked out from 02:02:10
+
+    stop                                                                    02:02:14
+      ✓ stop service obsr                                                         9s
+        │ Stopping obsr: ok
+        │ rm: cannot remove '/var/run/obsr.pid'
+        owed: service obsr running
+      · stop service obsr-helper · already so
+
+    ━━━ point of no return ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
+    the new version has started and has converted the index                 02:02:23
+
+    start                                                                   02:02:23
+      ✓ start service obsr                                                       21s
+        met: service obsr running
+      ✓ wait for "index complete" in SystemLog · 36 of 36 users               2m 34s
+      warning: 2 users have a quota of 0
+                                                                            Σ 2m 55s
+
+    let users in                                                            02:05:18
+      ✓ resume users · 36 users                                                   4s
+        met: users enabled · users are in again, after 3m 12s
+
+    check out                                                               02:05:22
+      note: the web console is at https://obs1/
+      ? did the check-out go well? · yes                                         31s
+      ✓ switch replication on
+        met: replication on
+
+    clients                                                                 02:05:54
+      nothing to do
+
+    ✓ done · all 8 steps are done
+      users out   3m 12s
+      took        1h 02m
+    "#);
 }
 
 #[test]
@@ -233,7 +284,58 @@ fn an_upgrade_reads_in_plain_ascii() {
     let mut story = Story::new(Style { unicode: false, ..style() });
     story.upgrade();
     assert!(story.shown.is_ascii());
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @r#"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1 - scripts/ahsay_553.rhai
+
+    replication off                                                         02:00:00
+      - look at replication - on
+      + switch replication off                                                  1.2s
+        owed: replication on
+
+    first copy                                                              02:00:01
+      + copy /usr/local/obs/conf to /backup/conf - 1204 files, 3.06 GiB       2m 05s
+      + copy /usr/local/obs/system to /backup/system - 12 files, 3.00 MiB       4.1s
+                                                                            = 2m 09s
+
+    keep users out                                                          02:02:10
+      + suspend all users - 36 users                                              4s
+        owed: users enabled - users are locked out from 02:02:10
+
+    stop                                                                    02:02:14
+      + stop service obsr                                                         9s
+        | Stopping obsr: ok
+        | rm: cannot remove '/var/run/obsr.pid'
+        owed: service obsr running
+      - stop service obsr-helper - already so
+
+    === point of no return =========================================================
+    the new version has started and has converted the index                 02:02:23
+
+    start                                                                   02:02:23
+      + start service obsr                                                       21s
+        met: service obsr running
+      + wait for "index complete" in SystemLog - 36 of 36 users               2m 34s
+      warning: 2 users have a quota of 0
+                                                                            = 2m 55s
+
+    let users in                                                            02:05:18
+      + resume users - 36 users                                                   4s
+        met: users enabled - users are in again, after 3m 12s
+
+    check out                                                               02:05:22
+      note: the web console is at https://obs1/
+      ? did the check-out go well? - yes                                         31s
+      + switch replication on
+        met: replication on
+
+    clients                                                                 02:05:54
+      nothing to do
+
+    + done - all 8 steps are done
+      users out   3m 12s
+      took        1h 02m
+    "#);
 }
 
 #[test]
@@ -254,7 +356,17 @@ fn a_narrow_terminal_breaks_lines_below_their_own_text() {
         story.end("sh", CallEnd::Done, None, 20);
     });
     assert!(story.shown.lines().all(|line| line.chars().count() <= 60));
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @"
+    Upgrade AhsayOBS to 5.5.3                   2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    first copy                                          02:00:00
+      ✓ copy /usr/local/obs/conf to                       2m 05s
+        /backup/20261122/conf · 1204 files, 3.06 GiB
+      ✓ sh
+        │ a line of output that is much too long for a terminal
+          this narrow, and goes on
+    ");
 }
 
 fn failure() -> Failure {
@@ -301,7 +413,51 @@ fn a_failure_is_undone_and_explained() {
         debts: vec!["replication on (obs1)".into(), "clients told (obs1)".into()],
         next: Some("upgrade-host run scripts/ahsay_553.rhai --on obs1".into()),
     });
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @r#"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    keep users out                                                          02:00:00
+      ✓ suspend all users · 36 users                                              4s
+        owed: users enabled · users are locked out from 02:00:00
+
+    stop                                                                    02:00:04
+      ✗ stop service obsr                                                     5m 00s
+        … 3 earlier lines
+        │ waiting for process 4711 (4)
+        │ waiting for process 4711 (5)
+        │ waiting for process 4711 (6)
+        │ waiting for process 4711 (7)
+        │ waiting for process 4711 (8)
+        service `obsr` still runs after 5m
+
+    undo · step `stop` failed                                               02:05:04
+      ↩ resume 36 users · 36 users                                              4.2s
+        met: users enabled · users are in again, after 5m 08s
+      1 undone
+
+    error: service `obsr` still runs after 5m
+       ╭─[scripts/ahsay_553.rhai:2:3]
+     1 │ step("stop", || {
+     2 │   service_stop("obsr", #{ timeout: "5m" });
+       ·   ────────────
+     3 │ });
+       ╰────
+      on      obs1
+      ran     /etc/init.d/obsr stop
+      status  1
+      stderr  │ Stopping obsr
+              │ still there: 4711
+      call    main / stop / service_stop #1
+    help: Look at process 4711; stop it by hand, then resume.
+
+    ↩ rolled back · what the run had changed is undone
+      users out   5m 08s
+      took        5m 11s
+      still owed  replication on (obs1)
+                  clients told (obs1)
+      next        upgrade-host run scripts/ahsay_553.rhai --on obs1
+    "#);
 }
 
 #[test]
@@ -340,7 +496,27 @@ fn a_resumed_run_folds_what_comes_from_the_record() {
             .meet("users enabled", true);
     });
     story.finish(Status::Done, "all steps are done");
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    resumes run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    still owed: users enabled on obs1, since 2026-11-22 01:48 (12m ago) · users are
+      locked out
+
+    ↺ 4 calls in 3 steps from the record
+
+    stop                                                                    02:00:00
+      ✓ stop service helper                                                       2s
+      ↺ 1 call from the record
+
+    let users in                                                            02:00:02
+      ✓ resume users · 36 users                                                   4s
+        met: users enabled · users are in again, after 12m 06s
+
+    ✓ done · all steps are done
+      users out   3m 12s
+      took        1h 02m
+    ");
 }
 
 #[test]
@@ -357,14 +533,31 @@ fn parallel_lanes_carry_their_target() {
             .start(Access::Change, "stop service obsr")
             .owe("service obsr running", true)
             .later(1500);
-        assert_snapshot!(story.live(), @"");
+        assert_snapshot!(story.live(), @"
+        obs1     │   ⠴ stop service obsr                                            0:01
+        backup-2 │   ⠴ stop service obsr                                            0:01
+          users locked out for 0:01 · run 0:01
+        ");
         story.end("stop service obsr", CallEnd::Done, None, 1500);
         story.on("main > each 1 > obs1", "obs1").later(500);
         story.end("stop service obsr", CallEnd::Done, None, 2000);
         story.step.pop();
         story.on("main", "obs1");
     });
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1, backup-2 · scripts/ahsay_553.rhai
+
+    · look at service obsr on obs1 · running
+
+    stop all                                                                02:00:00
+    obs1     │ stop                                                         02:00:00
+    backup-2 │ stop                                                         02:00:00
+    backup-2 │   ✓ stop service obsr                                            1.5s
+    backup-2 │     owed: service obsr running
+    obs1     │   ✓ stop service obsr                                              2s
+    obs1     │     owed: service obsr running · users are locked out from 02:00:00
+    ");
 }
 
 fn copied(done: u64, message: &str) -> Progress {
@@ -388,7 +581,11 @@ fn live_lines_tell_how_far_it_is_and_how_long_users_are_out() {
     let total = |progress: Progress| Progress { total: Some(3 << 30), ..progress };
     story.later(1000).progress("copy conf to /backup", total(copied(40, "conf/a")));
     story.later(4000).progress("copy conf to /backup", total(copied(1240, "conf/users/x")));
-    assert_snapshot!(story.live(), @"");
+    assert_snapshot!(story.live(), @"
+    ⠋ copy conf to /backup   40%  1.21 of 3.00 GiB  300 MiB/s  6s to go       0:05
+      conf/users/x
+    users locked out for 0:05 · run 0:05
+    ");
 
     story.terminal.style.width = 140;
     story.start(Access::Wait, "wait for the index").later(37_000);
@@ -401,9 +598,21 @@ fn live_lines_tell_how_far_it_is_and_how_long_users_are_out() {
     };
     story.progress("wait for the index", index);
     story.line("wait for the index", true, "WARN slow disk");
-    assert_snapshot!(story.live(), @"");
+    assert_snapshot!(story.live(), @"
+    ⠋ copy conf to /backup  ━━━━━━━━────────────   40%  1.21 of 3.00 GiB  300 MiB/s               0:42
+      conf/users/x
+    ⠋ wait for the index  ━━━━━━━━━───────────   47%  17 of 36 users  1m 15s to go                0:37
+      WARN slow disk
+    users locked out for 0:42 · run 0:42
+    ");
     story.terminal.style.width = 60;
-    assert_snapshot!(story.live(), @"");
+    assert_snapshot!(story.live(), @"
+    ⠋ copy conf to /backup   40%  300 MiB/s               0:42
+      conf/users/x
+    ⠋ wait for the index   47%  1m 15s to go              0:37
+      WARN slow disk
+    users locked out for 0:42 · run 0:42
+    ");
 }
 
 #[test]
@@ -423,7 +632,17 @@ fn a_pipe_gets_plain_lines_now_and_then() {
         story.shown.push_str(&text_of(&lines, false));
     }
     assert_eq!(story.live(), "");
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    copy                                                                    02:00:00
+      … copy conf to /backup · 400 MiB of 3.00 GiB · 40.0 MiB/s · 1m 06s to go
+      … copy conf to /backup · 800 MiB of 3.00 GiB · 40.0 MiB/s · 56s to go
+      ✓ copy conf to /backup · 3.00 GiB                                          26s
+      … stop service obsr · goes on                                             0:10
+      … stop service obsr · goes on                                             1:10
+    ");
 }
 
 #[test]
@@ -437,7 +656,23 @@ fn everything_is_told_when_asked_for() {
         }
         story.end("stop service obsr", CallEnd::Stopped("interrupted".into()), None, 1500);
     });
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    resumes run 20261122-0200-k3f9 on obs1 · scripts/ahsay_553.rhai
+
+    stop                                                                    02:00:00
+      ↺ look at service obsr
+      ▸ stop service obsr                                 scripts/ahsay_553.rhai:2:3
+        │ line 1
+        │ line 2
+        │ line 3
+        │ line 4
+        │ line 5
+        │ line 6
+        │ line 7
+      ■ stop service obsr                                                       1.5s
+        interrupted
+    ");
 }
 
 #[test]
@@ -448,7 +683,15 @@ fn colours_are_few_and_mean_something() {
         story.start(Access::Change, "stop service obsr").owe("service obsr running", true);
         story.end("stop service obsr", CallEnd::Done, None, 1500);
     });
-    assert_snapshot!(story.shown.replace('\u{1b}', "␛"), @"");
+    assert_snapshot!(story.shown.replace('\u{1b}', "␛"), @"
+    ␛[1mUpgrade AhsayOBS to 5.5.3␛[0m                                       ␛[2m2026-11-22 02:00␛[0m
+    run 20261122-0200-k3f9 on obs1␛[2m · scripts/ahsay_553.rhai␛[0m
+
+    ␛[1mstop␛[0m                                                                    ␛[2m02:00:00␛[0m
+      ␛[2m·␛[0m ␛[2mlook · on␛[0m
+      ␛[32m✓␛[0m stop service obsr                                                       ␛[2m1.5s␛[0m
+        ␛[1m␛[33mowed␛[0m: service obsr running␛[2m · ␛[0m␛[1m␛[33musers are locked out from 02:00:00␛[0m
+    ");
 }
 
 #[test]
@@ -509,5 +752,48 @@ fn a_plan_says_what_it_would_do_and_what_has_no_way_back() {
         story.tell(What::Warning { text: "the window is 30m, listing all homes takes 41m".into() });
     });
     story.finish(Status::Planned, "");
-    assert_snapshot!(story.shown, @"");
+    assert_snapshot!(story.shown, @r#"
+    Upgrade AhsayOBS to 5.5.3                                       2026-11-22 02:00
+    plan of scripts/ahsay_553.rhai on obs1 · reads for real, changes nothing
+
+    note: there is no window: the upgrade begins at once
+
+    first copy
+      · look at the space on /backup · 41.2 GiB free
+      → copy conf to /backup/conf
+          >f+++++++++ conf/user1.xml
+          >f+++++++++ conf/user2.xml
+          >f+++++++++ conf/user3.xml
+          >f+++++++++ conf/user4.xml
+          >f+++++++++ conf/user5.xml
+          >f+++++++++ conf/user6.xml
+          >f+++++++++ conf/user7.xml
+          >f+++++++++ conf/user8.xml
+          >f+++++++++ conf/user9.xml
+          >f+++++++++ conf/user10.xml
+          >f+++++++++ conf/user11.xml
+          >f+++++++++ conf/user12.xml
+          … 3 more
+          nothing to undo: the copy may stay
+
+    stop
+      → stop service obsr
+          process 4711 ends
+          undo: start service obsr
+      · stop service helper · already so
+
+    start
+      → unpack obsr-5.5.3.tar.gz over /usr/local/obs
+          412 files
+          cannot be undone: the old files are in the copy
+      … wait for "index complete"
+      ? did the check-out go well?
+      warning: the window is 30m, listing all homes takes 41m
+
+    plan  3 changes, 1 already so, 1 wait, 1 question
+          1 cannot be undone: unpack obsr-5.5.3.tar.gz over /usr/local/obs
+          note: there is no window: the upgrade begins at once
+          warning: the window is 30m, listing all homes takes 41m
+          nothing was changed
+    "#);
 }

@@ -1,4 +1,4 @@
-//! Files and directories: read, write, replace, copy, move, remove, make, unpack, checksum. Changes are atomic.
+//! rsync on the target.
 
 use super::bridge::Face;
 use crate::effect::Registry;
