@@ -563,7 +563,7 @@ fn point_of_no_return(ctx: &NativeCallContext<'_>, why: &str) -> RhaiResultOf<()
     Ok(())
 }
 
-fn keep_off(ctx: &NativeCallContext<'_>, reason: &str, due: &str) -> RhaiResultOf<bool> {
+pub(super) fn keep_off(ctx: &NativeCallContext<'_>, reason: &str, due: &str) -> RhaiResultOf<bool> {
     let lane = lane(ctx)?;
     if lane.run().mode == Mode::Plan {
         return Ok(true);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::app::{Patience, can, current, millis, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
+use super::flow;
 use crate::call::Access;
 use crate::effect::{Action, App, Cx, Owes, Plan, Query, Reconciled, Registry, inverse_of};
 use crate::error::{Failure, Halt, Kind, Result};
@@ -433,7 +434,12 @@ fn switch(ctx: &NativeCallContext<'_>, on: bool, options: Map) -> RhaiResultOf<b
         settings.insert("driver".to_owned(), driver.into());
     }
     let timeout_ms = options.duration("timeout")?.map(millis);
-    act(ctx, &Switch { app, on, keep_off, timeout_ms })
+    let due = options.duration("due")?.map(units::say_duration).unwrap_or_default();
+    let changed = act(ctx, &Switch { app, on, keep_off: keep_off.clone(), timeout_ms })?;
+    if let (Some(reason), true) = (keep_off, changed) {
+        flow::keep_off(ctx, &reason, &due)?;
+    }
+    Ok(changed)
 }
 
 fn wait(ctx: &NativeCallContext<'_>, options: Map) -> RhaiResultOf<Dynamic> {

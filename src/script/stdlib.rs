@@ -14,7 +14,10 @@ pub struct Library {
 }
 
 /// Every file of the standard library.
-const LIBRARY: &[Library] = &[];
+const LIBRARY: &[Library] = &[
+    Library { name: "<stdlib>/ahsay_obs.rhai", text: include_str!("../../stdlib/ahsay_obs.rhai") },
+    Library { name: "<stdlib>/command.rhai", text: include_str!("../../stdlib/command.rhai") },
+];
 
 /// Returns every file of the standard library.
 pub fn library() -> &'static [Library] {
