@@ -7,17 +7,17 @@ fn declared() -> Params {
     Params::declare(&json!({
         "home": "/usr/local/obs",
         "package": { "type": "path", "about": "the package of the new version", "example": "/root/obsr-5.5.3.tar.gz" },
-        "lockout": { "choices": ["users", "interface"], "default": "users", "about": "how users are kept out" },
-        "drain_timeout": { "type": "duration", "default": "30m", "min": "1m", "max": "6h" },
-        "workers": { "type": "int", "default": 4, "min": 1 },
+        "lockout": { "choices": ["users", "interface"], "value": "users", "about": "how users are kept out" },
+        "drain_timeout": { "type": "duration", "value": "30m", "min": "1m", "max": "6h" },
+        "workers": { "type": "int", "value": 4, "min": 1 },
         "system_password": { "type": "secret", "about": "of the API's system user" },
         "extra_copy": [],
         "client_update": true,
-        "space": { "type": "size", "default": "1GiB" },
-        "index_done": { "type": "pattern", "default": "done$" },
+        "space": { "type": "size", "value": "1GiB" },
+        "index_done": { "type": "pattern", "value": "done$" },
         "api": { "type": "url", "required": false },
-        "api_port": { "type": "port", "default": 443 },
-        "window_start": { "type": "time", "default": null },
+        "api_port": { "type": "port", "value": 443 },
+        "window_start": { "type": "time", "value": null },
         "note": { "type": "any", "required": false },
     }))
     .unwrap()
@@ -215,7 +215,7 @@ fn a_literal_secret_is_refused_and_not_repeated() {
     let config = map(json!({ "system_password": "hunter2", "package": "/p" }));
     let file = render(&declared().resolve(&[], &none(), &config).unwrap_err());
     let url = wrong(&[("api", "https://ann:hunter2@obs/")]);
-    let runbook = json!({ "pw": { "type": "secret", "default": "hunter2" } });
+    let runbook = json!({ "pw": { "type": "secret", "value": "hunter2" } });
     let runbook = render(&Params::declare(&runbook).unwrap_err());
 
     for text in [&cli, &file, &url, &runbook] {
@@ -238,19 +238,19 @@ fn wrong_declarations_name_parameter_and_key() {
         "a": { "type": "pth" },
         "b": { "defualt": 1 },
         "c": { "type": "choice" },
-        "d": { "choices": [], "default": "x" },
-        "e": { "choices": ["x"], "default": "y" },
-        "f": { "type": "int", "default": "4" },
+        "d": { "choices": [], "value": "x" },
+        "e": { "choices": ["x"], "value": "y" },
+        "f": { "type": "int", "value": "4" },
         "g": { "type": "text", "min": 1 },
         "h": { "type": "duration", "min": "1h", "max": "1m" },
         "i": { "type": "int", "max": "many" },
-        "j": { "default": 1, "required": true },
+        "j": { "value": 1, "required": true },
         "k": { "required": "no", "about": 1, "type": 2 },
         "l-m": 1,
         "n": 1.5,
         "o": { "type": "port", "choices": [80, 0] },
         "p": { "choices": "x" },
-        "q": { "type": "duration", "default": "10s", "min": "1m" },
+        "q": { "type": "duration", "value": "10s", "min": "1m" },
     }))
     .unwrap_err();
 
