@@ -235,9 +235,8 @@ impl Hinter for Assistant {
         let hint = hint::hint(&self.known, line)?;
         let (first, last) = (!line.contains('\n'), line.rsplit('\n').next().unwrap_or(line));
         let used = last.width() + if first { self.prompt } else { 0 };
-        let gap = if hint.starts_with('(') { "" } else { "  " };
-        let room = self.width.saturating_sub(used + gap.len() + 1);
-        (room >= 8).then(|| Aside(format!("{gap}{}", cut(&hint, room))))
+        let room = self.width.saturating_sub(used + 1);
+        (room >= 8).then(|| Aside(cut(&hint, room)))
     }
 }
 

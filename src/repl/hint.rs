@@ -5,7 +5,7 @@ use super::known::Known;
 use crate::primitives::bridge::{Field, Primitive};
 use crate::script::reference;
 
-/// Returns the hint at the end of `text`, without spaces in front; none if there is nothing to say.
+/// Returns the hint at the end of `text`; none if there is nothing to say.
 pub(super) fn hint(known: &Known, text: &str) -> Option<String> {
     let text = match text.strip_prefix(':') {
         Some(rest) => rest.strip_prefix("plan ")?,
@@ -26,7 +26,7 @@ pub(super) fn hint(known: &Known, text: &str) -> Option<String> {
             let field = primitive.options.iter().find(|field| field.name == key)?;
             // Once the value is there, it needs no explanation.
             let empty = matches!(&context.at, At::Word { word, .. } if word.is_empty());
-            return (empty && text.trim_end().ends_with(':')).then(|| said(field));
+            return (empty && text.trim_end().ends_with(':')).then(|| apart(&said(field)));
         }
         let names: Vec<&str> = primitive
             .options
@@ -35,22 +35,32 @@ pub(super) fn hint(known: &Known, text: &str) -> Option<String> {
             .filter(|name| !map.keys.iter().any(|key| key == name))
             .collect();
         let typing = matches!(&context.at, At::Word { word, .. } if !word.is_empty());
-        return (!typing && !names.is_empty()).then(|| names.join(", "));
+        return (!typing && !names.is_empty()).then(|| apart(&names.join(", ")));
     }
     let call = context.call()?;
-    match known.primitive(call) {
+    let hint = match known.primitive(call) {
         Some(primitive) => argument(primitive, context.argument().map_or(0, |(_, nth)| nth)),
-        None => known.function(call).map(ToOwned::to_owned),
-    }
+        None => known.function(call)?.to_owned(),
+    };
+    // Behind the bracket the rest reads like its continuation.
+    let head = format!("{call}(");
+    Some(match hint.strip_prefix(&head) {
+        Some(rest) if text.ends_with(&head) => rest.to_owned(),
+        _ => apart(&hint),
+    })
+}
+
+fn apart(hint: &str) -> String {
+    format!("  {hint}")
 }
 
 /// How the function is called, and what this argument is.
-fn argument(primitive: &Primitive, nth: usize) -> Option<String> {
+fn argument(primitive: &Primitive, nth: usize) -> String {
     let signature = reference::signature(primitive);
-    Some(match primitive.params.get(nth) {
+    match primitive.params.get(nth) {
         Some(field) => format!("{signature}  {}: {}", field.name, field.doc),
         None => signature,
-    })
+    }
 }
 
 fn said(field: &Field) -> String {
@@ -78,15 +88,17 @@ mod tests {
             "{}",
             hint("service_stop")
         );
-        assert!(hint("service_stop(").starts_with("service_stop(name, #{ … }) -> bool  name: "));
-        assert!(hint("step(\"x\", || service_stop(").starts_with("service_stop("));
-        assert!(hint("output(\"ls\", #{ timeout: ").starts_with("duration"));
+        assert!(hint("service_stop(").starts_with("name, #{ … }) -> bool  name: "));
+        assert!(hint("step(\"x\", || service_stop(").starts_with("name, "));
+        assert!(hint("service_stop(\"x\", ").starts_with("  service_stop(name, "));
+        assert!(hint("output(\"ls\", #{ timeout: ").starts_with("  duration"));
         assert_eq!(hint("output(\"ls\", #{ timeout: \"5s\""), "");
         assert!(hint("output(\"ls\", #{ ").contains("timeout, "));
-        assert_eq!(hint("mine(1, "), "mine(a, b)");
+        assert_eq!(hint("mine(1, "), "  mine(a, b)");
+        assert_eq!(hint("mine("), "a, b)");
         assert_eq!(hint("service_stop(\"x\")"), "");
         assert_eq!(hint("let x = 5"), "");
         assert_eq!(hint(":doc service_stop"), "");
-        assert!(hint(":plan service_stop(").starts_with("service_stop("));
+        assert!(hint(":plan service_stop(").starts_with("name, "));
     }
 }

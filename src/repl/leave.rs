@@ -21,11 +21,13 @@ pub(super) fn ask(ui: &Ui, session: &Interactive, refusals: u32) -> Option<Leave
     if owed.is_empty() && unsettled.is_empty() {
         return Some(Leave::Keep);
     }
-    for (word, what) in [("still owed", &owed), ("not known whether it happened", &unsettled)] {
-        for one in what {
-            let line = Line::new().with(Tone::Warn, word).with(Tone::Plain, format!(": {one}"));
-            ui.lines(&[line]);
-        }
+    let open = unsettled.iter().map(|one| ("not known whether it happened", &one.what));
+    for (word, what) in owed.iter().map(|what| ("still owed", what)).chain(open) {
+        let line = Line::new().with(Tone::Warn, word).with(Tone::Plain, format!(": {what}"));
+        ui.lines(&[line]);
+    }
+    if owed.is_empty() && !unsettled.iter().any(|one| one.undoable) {
+        return Some(Leave::Keep);
     }
     // Twice no answer means that nobody is there to give one.
     if !ui.can_ask() || refusals > 1 {

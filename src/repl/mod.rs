@@ -15,6 +15,7 @@ mod told;
 mod value;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
@@ -26,7 +27,7 @@ use crate::cli::ui::Ui;
 use crate::cli::{Common, fail, hosts, run};
 use crate::effect::{Asker, Question};
 use crate::error::{Failure, Halt, Stop};
-use crate::event::What;
+use crate::event::{CallEnd, What};
 use crate::report::{Line, Tone, diagnostic, table};
 use crate::script::{self, Probe, Runbook, reference};
 use crate::session::inventory::Inventory;
@@ -57,7 +58,8 @@ pub(crate) fn repl(ui: &Ui, common: &Common) -> Exit {
 
 fn open(ui: &Ui, common: &Common) -> Result<Exit, SessionError> {
     let store = run::session(ui, common)?;
-    let voice = voice(ui);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let voice = voice(ui, &stopped);
     let order = run::order(common, Text::Code(String::new()));
     let session = store.interactive(&order, &voice)?;
     let inventory = Inventory::new(store.config(), told::nothing(), true);
@@ -82,6 +84,7 @@ fn open(ui: &Ui, common: &Common) -> Result<Exit, SessionError> {
         cancel: voice.cancel.clone(),
         sources: Arc::new(sources),
         signals,
+        stopped,
         good: true,
     };
     repl.banner(&session);
@@ -89,10 +92,14 @@ fn open(ui: &Ui, common: &Common) -> Result<Exit, SessionError> {
 }
 
 /// The operator at this terminal. The run's beginnings and its plain end are not told: the prompt says it all.
-fn voice(ui: &Ui) -> Voice {
+fn voice(ui: &Ui, stopped: &Arc<AtomicBool>) -> Voice {
     let voice = run::voice(ui);
     let (tell, quiet) = (Arc::clone(&voice.events), ui.clone());
+    let stopped = Arc::clone(stopped);
     let events = move |event: crate::event::Event| {
+        if let What::CallEnded { end: CallEnd::Stopped(_), .. } = &event.what {
+            stopped.store(true, Ordering::SeqCst);
+        }
         let plain = match &event.what {
             What::RunBegan { .. } => true,
             What::RunEnded { status, debts, .. } => told::is_plain(*status, debts),
@@ -125,6 +132,8 @@ struct Repl<'a> {
     cancel: Cancel,
     sources: Lookup,
     signals: Signals,
+    /// Whether a call has said that it was interrupted.
+    stopped: Arc<AtomicBool>,
     /// Whether the last line went well.
     good: bool,
 }
@@ -240,6 +249,7 @@ impl Repl<'_> {
             return Next::Prompt;
         }
         let before = session.unsettled();
+        self.stopped.store(false, Ordering::SeqCst);
         match session.evaluate(text) {
             Ok(value) => {
                 self.good = true;
@@ -250,16 +260,17 @@ impl Repl<'_> {
             Err(Halt::Stop(stop @ (Stop::Journal(_) | Stop::Mismatch(_)))) => {
                 return Next::End(stop);
             }
+            // The call that was interrupted has said so.
+            Err(Halt::Stop(Stop::Cancelled)) if self.stopped.swap(false, Ordering::SeqCst) => {}
             Err(Halt::Stop(stop)) => {
                 let tone = if stop == Stop::Cancelled { Tone::Warn } else { Tone::Info };
                 self.ui.lines(&[Line::new().with(tone, stop.to_string())]);
             }
         }
-        for what in session.unsettled().iter().filter(|what| !before.contains(what)) {
-            let line = Line::new()
-                .with(Tone::Warn, "not known")
-                .with(Tone::Plain, format!(": whether this happened: {what}; :undo takes it back"));
-            self.ui.lines(&[line]);
+        for one in session.unsettled().iter().filter(|one| !before.contains(one)) {
+            let way = if one.undoable { "`:undo` takes it back" } else { "it cannot be undone" };
+            let text = format!(" whether this happened: {}; {way}", one.what);
+            self.ui.lines(&[Line::new().with(Tone::Warn, "not known").with(Tone::Plain, text)]);
         }
         Next::Prompt
     }
@@ -296,19 +307,24 @@ impl Repl<'_> {
         }
         let now = Timestamp::now();
         let style = self.ui.style();
+        self.good = true;
         match command.name {
             "help" => self.ui.print(&docs::help(style)),
             "doc" => return self.doc(session, argument),
             "plan" => {
-                if self.is_sound(session, argument)
+                self.good = self.is_sound(session, argument);
+                if self.good
                     && let Err(halt) = session.plan(argument)
                 {
                     return self.wrong(halt.to_string());
                 }
             }
             "on" => match session.switch(argument) {
-                Ok(()) => self.good = true,
-                Err(error) => drop(fail::say(self.ui, &error)),
+                Ok(()) => {}
+                Err(error) => {
+                    self.good = false;
+                    fail::say(self.ui, &error);
+                }
             },
             "targets" => match hosts::listed(self.store, None) {
                 Ok(found) => self.ui.print(&table::hosts(style, &found)),

@@ -46,6 +46,8 @@ struct Replay<'a> {
     undone: Option<(u32, u32)>,
     undo_failure: Option<Failure>,
     began: bool,
+    /// A line of the REPL that has made no call yet, and is not told if it makes none.
+    silent: Option<Event>,
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -76,6 +78,7 @@ impl<'a> Replay<'a> {
             undone: None,
             undo_failure: None,
             began: false,
+            silent: None,
         }
     }
 
@@ -89,14 +92,20 @@ impl<'a> Replay<'a> {
     }
 
     fn emit(&mut self, at: Timestamp, lane: &str, step: &str, target: &str, what: What) {
-        self.events.push(Event {
+        self.events.extend(self.silent.take());
+        let event = Event {
             at,
             run: self.run.id.clone(),
             lane: lane.to_owned(),
             step: step.to_owned(),
             target: target.to_owned(),
             what,
-        });
+        };
+        let is_line = self.run.runbook == "<repl>" && !step.contains(" > ");
+        match event.what {
+            What::StepBegan if is_line => self.silent = Some(event),
+            _ => self.events.push(event),
+        }
     }
 
     fn record(&mut self, record: &'a Record, first: &str) {
@@ -136,6 +145,11 @@ impl<'a> Replay<'a> {
             Body::Step { lane, step, begins: true, .. } => {
                 self.steps.insert((lane, step), at);
                 self.emit(at, lane, step, first, What::StepBegan);
+            }
+            Body::Step { step, .. }
+                if self.silent.as_ref().is_some_and(|silent| silent.step == *step) =>
+            {
+                self.silent = None;
             }
             Body::Step { lane, step, ok, .. } => {
                 let from = self.steps.remove(&(lane.as_str(), step.as_str())).unwrap_or(at);

@@ -6,8 +6,8 @@
 //! leaves no trace.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +29,9 @@ pub const NAME: &str = "<repl>";
 /// The recorded source that says where the pieces of the transcript begin.
 const PIECES: &str = "<repl>/pieces";
 
+/// How long the replay of an interrupted line may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A piece of the transcript.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Piece {
@@ -36,6 +39,9 @@ pub(super) struct Piece {
     line: usize,
     /// The target that was current.
     target: String,
+    /// Whether it ended by itself. If not, where in it an interrupt or a kill came is known by its calls alone.
+    #[serde(default)]
+    ended: bool,
     /// Its text.
     #[serde(skip)]
     text: String,
@@ -65,6 +71,15 @@ impl Transcript {
     fn set(&self, text: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
+}
+
+/// A change that was interrupted and may have happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// What it is, and where.
+    pub what: String,
+    /// Whether undoing it makes that certain.
+    pub undoable: bool,
 }
 
 /// How much is taken back.
@@ -98,7 +113,7 @@ pub struct Interactive {
     hold: Option<Hold>,
     started: Instant,
     /// Changes that were interrupted, by their calls.
-    unsettled: BTreeMap<String, String>,
+    unsettled: BTreeMap<String, Unsettled>,
 }
 
 impl std::fmt::Debug for Interactive {
@@ -207,21 +222,21 @@ impl Interactive {
         self.pieces.push(piece.clone());
         self.record()?;
         self.tell("run");
-        let name = piece.step();
-        let step = self.lane.enter_step(&name);
-        let body = |begins, ok| Body::Step {
-            lane: self.lane.name().to_owned(),
-            step: step.clone(),
-            begins,
-            ok,
+        let step = self.lane.enter_step(&piece.step());
+        let body = |begins, ok| {
+            let (lane, step) = (self.lane.name().to_owned(), step.clone());
+            self.lane.record(Body::Step { lane, step, begins, ok })
         };
-        self.lane.record(body(true, true))?;
+        body(true, true)?;
         let script = &mut self.script;
         let placed = piece.placed();
         let result = on_a_thread(|| script.line(NAME, &placed).map(|value| script::shown(&value)));
         self.lane.leave_step();
-        self.lane.record(body(false, result.is_ok()))?;
-        if let Err(Halt::Stop(_)) = &result {
+        body(false, result.is_ok())?;
+        if let (false, Some(piece)) = (is_stop(&result), self.pieces.last_mut()) {
+            piece.ended = true;
+        }
+        if is_stop(&result) {
             self.find_unsettled(&step)?;
         }
         result
@@ -266,15 +281,15 @@ impl Interactive {
         Ok(())
     }
 
-    /// Returns what can be taken back, newest first.
+    /// Returns what can be taken back, newest first; nothing if there is no more than what cannot be undone.
     pub fn undoable(&self, reach: Reach) -> Vec<String> {
-        let all = self.lane.take_undo();
-        let from = if reach == Reach::All { 0 } else { last_line(&all) };
-        let said = all[from..].iter().rev().flat_map(describe).collect();
-        for undo in all {
-            self.lane.push_undo(undo);
-        }
-        said
+        let all = peek(&self.lane);
+        let from = match reach {
+            Reach::All if all.iter().any(|undo| line(undo).is_some()) => 0,
+            Reach::All => all.len(),
+            Reach::Last => last_line(&all),
+        };
+        all[from..].iter().rev().flat_map(describe).collect()
     }
 
     /// Takes back, newest first. What fails, and what an interrupt leaves, can be tried again.
@@ -345,7 +360,7 @@ impl Interactive {
     }
 
     /// Returns the changes that were interrupted and may have happened.
-    pub fn unsettled(&self) -> Vec<String> {
+    pub fn unsettled(&self) -> Vec<Unsettled> {
         self.unsettled.values().cloned().collect()
     }
 
@@ -353,17 +368,18 @@ impl Interactive {
     ///
     /// # Errors
     /// If the journal fails.
-    pub fn leave(self, how: Leave) -> Result<Option<Ended>> {
+    pub fn leave(mut self, how: Leave) -> Result<Option<Ended>> {
         if !self.has_begun() {
             return Ok(None);
         }
+        self.record()?;
         if how == Leave::RollBack {
             self.tell("run");
             let why = "the operator left the REPL so".to_owned();
             return self.ending().undo(why, None).map(Some);
         }
-        if let Some(what) = self.unsettled.values().next() {
-            let message = format!("it is not known whether this happened: {what}");
+        if let Some(one) = self.unsettled.values().next() {
+            let message = format!("it is not known whether this happened: {}", one.what);
             let calls = self.unsettled.keys().cloned().collect();
             return self.ending().end(Status::Failed, message, None, None, calls).map(Some);
         }
@@ -389,6 +405,7 @@ impl Interactive {
         Piece {
             line: before + 1,
             target: self.target(),
+            ended: false,
             text: text.replace("\r\n", "\n").trim_end().to_owned(),
         }
     }
@@ -439,22 +456,23 @@ impl Interactive {
                 && line_of(&call.call.step) == step
                 && !call.call.lane.starts_with("undo ")
         });
-        self.unsettled.extend(
-            open.map(|call| {
-                (call.call.to_string(), format!("{} on {}", call.summary, call.target))
-            }),
-        );
+        self.unsettled.extend(open.map(|call| {
+            let what = format!("{} on {}", call.summary, call.target);
+            let undoable = !matches!(call.inverse, Some(Inverse::Impossible { .. }) | None);
+            (call.call.to_string(), Unsettled { what, undoable })
+        }));
         Ok(())
     }
 
     /// Forgets an interrupted change that was undone.
     fn settled(&mut self, undo: &Undo) {
         match undo {
+            Undo::Inverse { inverse: Inverse::Impossible { .. }, .. } => {}
             Undo::Inverse { of, .. } => drop(self.unsettled.remove(&of.to_string())),
             Undo::Lanes(lanes) => {
                 for lane in lanes {
                     let head = format!("{} / ", lane.name());
-                    self.unsettled.retain(|call, _| !call.starts_with(&head));
+                    self.unsettled.retain(|call, one| !one.undoable || !call.starts_with(&head));
                 }
             }
             Undo::Closure { .. } => {}
@@ -511,7 +529,11 @@ pub(super) fn replay(setup: &Setup, lane: &Lane, pieces: &[Piece]) -> (Option<Sc
         lane.pop_target();
         lane.push_target(target);
         lane.enter_step(&piece.step());
-        let result = script.line(NAME, &piece.placed());
+        let result = if piece.ended {
+            script.line(NAME, &piece.placed())
+        } else {
+            bounded(lane, || script.line(NAME, &piece.placed()))
+        };
         lane.leave_step();
         match result {
             Ok(_) | Err(Halt::Failure(_) | Halt::Stop(Stop::EndOfRecord)) => {}
@@ -521,15 +543,45 @@ pub(super) fn replay(setup: &Setup, lane: &Lane, pieces: &[Piece]) -> (Option<Sc
     (Some(script), Ok(()))
 }
 
+/// Evaluates what was once interrupted, perhaps in an endless loop: recorded calls take no time, and the rest is waited
+/// for only so long.
+fn bounded<T>(lane: &Lane, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let cancel = lane.run().cancel.clone();
+    let (done, waits) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let timer = scope.spawn(move || {
+            let late = waits.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+            if late {
+                cancel.cancel();
+            }
+            late
+        });
+        let result = body();
+        drop(done);
+        if timer.join().unwrap_or(false) {
+            lane.run().cancel.reset();
+            return match result {
+                Err(Halt::Stop(Stop::Cancelled)) => Err(Stop::EndOfRecord.into()),
+                result => result,
+            };
+        }
+        result
+    })
+}
+
+fn is_stop<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(Halt::Stop(_)))
+}
+
 /// Returns the line that a step belongs to.
 fn line_of(step: &str) -> &str {
     step.split(" > ").next().unwrap_or(step)
 }
 
-/// Returns the line of the newest thing to undo, and whether there is anything to it.
+/// Returns the line of something that can be undone.
 fn line(undo: &Undo) -> Option<String> {
     match undo {
-        Undo::Inverse { inverse: Inverse::Nothing { .. }, .. } => None,
+        Undo::Inverse { inverse: Inverse::Nothing { .. } | Inverse::Impossible { .. }, .. } => None,
         Undo::Inverse { of, .. } | Undo::Closure { of, .. } => Some(line_of(&of.step).to_owned()),
         Undo::Lanes(lanes) => lanes.iter().find_map(|lane| peek(lane).iter().rev().find_map(line)),
     }
@@ -557,7 +609,7 @@ fn describe(undo: &Undo) -> Vec<String> {
             vec![format!("{summary} on {target}")]
         }
         Undo::Inverse { inverse: Inverse::Impossible { why }, of, .. } => {
-            vec![format!("not {}: {why}", of.action)]
+            vec![format!("nothing of `{}`: {why}", of.action)]
         }
         Undo::Closure { of, target, .. } => {
             vec![format!("what `on_rollback` registered in {} on {target}", line_of(&of.step))]

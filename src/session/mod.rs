@@ -15,5 +15,5 @@ pub mod secrets;
 
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
-pub use interactive::{Interactive, Leave, NAME, Reach, Transcript};
+pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
 pub use open::{Order, Session, Text, Voice};

@@ -164,13 +164,13 @@ impl Session {
         let _hold = self.store.hold(&run.id)?;
         // Read again under the lock: another process may have ended it meanwhile.
         let mut run = self.store.find(&run.id)?;
-        if !matches!(run.status, Status::Running | Status::Paused | Status::Unknown) {
-            return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
-        }
         let undoing = undoing(&self.store.records(&run.id)?);
         let typed = interactive::recorded(&run);
         if typed.is_some() && undoing.is_none() {
             return Err(SessionError::Typed { run: run.id });
+        }
+        if !matches!(run.status, Status::Running | Status::Paused | Status::Unknown) {
+            return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
         }
         if let Some(sources) = changed_sources(&run, accept_change || undoing.is_some())? {
             self.store.set_sources(&run.id, &sources)?;
