@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rexpect::process::wait::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 use tempfile::TempDir;
 
@@ -78,10 +77,11 @@ impl Repl {
 
     fn wait(mut self) -> (TempDir, i32) {
         let _rest = self.pty.exp_eof();
-        match self.pty.process.wait() {
-            Ok(WaitStatus::Exited(_, code)) => (self.dir, code),
-            other => panic!("{other:?}"),
-        }
+        let status = format!("{:?}", self.pty.process().wait().unwrap());
+        let code = status
+            .strip_prefix("Exited(")
+            .and_then(|rest| rest.trim_end_matches(')').rsplit(", ").next());
+        (self.dir, code.and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{status}")))
     }
 
     fn path(&self, name: &str) -> String {
@@ -93,7 +93,7 @@ impl Repl {
 fn tell(dir: &TempDir, args: &[&str]) -> (String, i32) {
     let output = command(dir.path(), args).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
+        + &*String::from_utf8_lossy(&output.stderr);
     (text, output.status.code().unwrap_or(-1))
 }
 
@@ -302,7 +302,9 @@ fn a_killed_session_is_rolled_back_from_what_was_typed() {
     repl.prompt("local");
     repl.line("loop {}");
     std::thread::sleep(Duration::from_millis(300));
-    repl.pty.process.kill(rexpect::process::signal::Signal::SIGKILL).unwrap();
+    let id = repl.pty.process().pid().to_string();
+    assert!(Command::new("kill").args(["-9", &id]).status().unwrap().success());
+    let _rest = repl.pty.exp_eof();
     let dir = repl.dir;
 
     let (runs, _) = tell(&dir, &["runs"]);
