@@ -155,11 +155,23 @@ pub(super) fn into(from: &At, to: &str) -> Result<At, Failure> {
     Ok(if to.ends_with('/') { at.join(from.name()) } else { at })
 }
 
-fn look(cx: &Cx<'_>, from: &At, to: &At, follow: bool, overwrite: bool, verb: &str) -> Result<Ends> {
+fn look(
+    cx: &Cx<'_>,
+    from: &At,
+    to: &At,
+    follow: bool,
+    overwrite: bool,
+    verb: &str,
+) -> Result<Ends> {
     let source = State::look(cx, from, follow, false)?;
     let place = State::look(cx, to, follow, false)?;
     require(cx, source.is_there(), from.as_str(), "")?;
-    require(cx, place.parent, &format!("directory {}", to.parent()), "Make it with `make_dir` first.")?;
+    require(
+        cx,
+        place.parent,
+        &format!("directory {}", to.parent()),
+        "Make it with `make_dir` first.",
+    )?;
     let (real_from, real_to) = (At::new(&source.real)?, At::new(&place.real)?);
     let within = |inner: &At, outer: &At| inner.as_str().starts_with(&format!("{outer}/"));
     if real_from == real_to || within(&real_to, &real_from) || within(&real_from, &real_to) {
@@ -177,10 +189,18 @@ fn look(cx: &Cx<'_>, from: &At, to: &At, follow: bool, overwrite: bool, verb: &s
             return Err(conflict(format!("it is a directory: {to}"), &hint).into());
         }
         if place.sort != Sort::Directory && source.sort == Sort::Directory {
-            return Err(conflict(format!("it is there and no directory: {to}"), "Remove it first.").into());
+            return Err(conflict(
+                format!("it is there and no directory: {to}"),
+                "Remove it first.",
+            )
+            .into());
         }
         if !overwrite {
-            return Err(conflict(format!("it is there already: {to}"), "Give `overwrite: true` to replace it.").into());
+            return Err(conflict(
+                format!("it is there already: {to}"),
+                "Give `overwrite: true` to replace it.",
+            )
+            .into());
         }
     }
     Ok(Ends { from: source, to: place, mark: Mark::of(cx), same: false })
@@ -250,7 +270,8 @@ impl Action for Copy {
             Ok(ends) => ends,
             Err(halt) => return Err(halt),
         };
-        ends.same = ends.to.is_there() && ends.from.is_there() && self.same(cx, &ends.from, &ends.to)?;
+        ends.same =
+            ends.to.is_there() && ends.from.is_there() && self.same(cx, &ends.from, &ends.to)?;
         if ends.to.is_there() && !ends.same && !self.overwrite {
             let message = format!("it is there already, and not the same: {}", self.to);
             return Err(Failure::new(Kind::Conflict, message)
@@ -490,10 +511,13 @@ impl Action for Remove {
             let real = read(cx, script!("cd \"$1\" && pwd -P"), [self.path.as_str()])?;
             At::new(real.trim_end_matches('\n'))?.expendable("remove")?;
             if !state.empty && !self.recursive {
-                return Err(Failure::new(Kind::Conflict, format!("the directory is not empty: {}", self.path))
-                    .with_target(&cx.target.name)
-                    .with_hint("Give `recursive: true` to remove what is in it.")
-                    .into());
+                return Err(Failure::new(
+                    Kind::Conflict,
+                    format!("the directory is not empty: {}", self.path),
+                )
+                .with_target(&cx.target.name)
+                .with_hint("Give `recursive: true` to remove what is in it.")
+                .into());
             }
         }
         Ok(Doomed { state, mark: Mark::of(cx) })
@@ -507,7 +531,10 @@ impl Action for Remove {
         if before.state.sort == Sort::File {
             changes = vec![format!("file, {}", units::say_size(before.state.size))];
         }
-        changes.push(if self.keep { "its space is free once the run has ended" } else { "deleted at once" }.to_owned());
+        changes.push(
+            if self.keep { "its space is free once the run has ended" } else { "deleted at once" }
+                .to_owned(),
+        );
         Plan::Would { changes, output: true, after: None }
     }
 
@@ -615,8 +642,10 @@ impl Action for MakeDir {
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Ground) -> Result<bool> {
-        let mut arguments =
-            vec![self.mode.as_deref().unwrap_or_default(), self.owner.as_deref().unwrap_or_default()];
+        let mut arguments = vec![
+            self.mode.as_deref().unwrap_or_default(),
+            self.owner.as_deref().unwrap_or_default(),
+        ];
         arguments.extend(before.missing.iter().rev().map(At::as_str));
         arguments.push(self.path.as_str());
         change(cx, MAKE_DIR, arguments, b"")?;
