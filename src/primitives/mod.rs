@@ -72,8 +72,3 @@ pub fn registry() -> Registry {
     }
     registry
 }
-
-/// Returns the shell script that removes from a target what a run kept there for undo; `$1` is the run's id.
-pub fn clean_script() -> &'static str {
-    files::clean_script()
-}

@@ -98,8 +98,12 @@ impl Running {
     }
 
     /// Units a second, once enough was seen.
-    fn rate(&self) -> Option<f64> {
+    fn rate(&self, now: Timestamp) -> Option<f64> {
         let ((from, less), (to, more)) = (self.samples.front()?, self.samples.back()?);
+        // A rate of long ago says nothing about now.
+        if between(*to, now) > SPAN {
+            return None;
+        }
         let seconds = between(*from, *to).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
         (seconds >= 1.0 && more > less).then(|| (more - less) as f64 / seconds)
@@ -114,7 +118,7 @@ impl Running {
         }
         let todo = progress.total?.checked_sub(progress.done).filter(|todo| *todo > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
-        let seconds = todo as f64 / self.rate()?;
+        let seconds = todo as f64 / self.rate(now)?;
         Duration::try_from_secs_f64(seconds.min(1e7)).ok().map(|left| left.saturating_sub(passed))
     }
 
@@ -125,7 +129,7 @@ impl Running {
         if progress.done > 0 || progress.total.is_some() {
             words.push(part(progress.done, progress.total, &progress.unit));
         }
-        if let ("bytes", Some(rate)) = (progress.unit.as_str(), self.rate()) {
+        if let ("bytes", Some(rate)) = (progress.unit.as_str(), self.rate(now)) {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

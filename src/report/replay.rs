@@ -190,7 +190,7 @@ impl<'a> Replay<'a> {
                 } else {
                     CallEnd::Already
                 };
-                (end, words(value), true)
+                (end, words(value, open.access), true)
             }
             Outcome::Failed { failure } => {
                 self.failures.insert(call.to_string(), failure.clone());
@@ -264,7 +264,7 @@ fn next(run: &str, status: Status) -> Option<String> {
 }
 
 /// Says a recorded value in a few words, if it is made for that.
-fn words(value: &Value) -> Option<String> {
+fn words(value: &Value, access: Access) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => {
             let line = text.lines().next().unwrap_or_default();
@@ -272,7 +272,8 @@ fn words(value: &Value) -> Option<String> {
             let line: String = line.chars().take(60).collect();
             Some(if more { format!("{line}…") } else { line })
         }
-        Value::Number(number) => Some(number.to_string()),
+        // What a change counted has a noun that is not recorded.
+        Value::Number(number) if access != Access::Change => Some(number.to_string()),
         Value::Array(items) if !items.is_empty() => Some(format!("{} in the list", items.len())),
         _ => None,
     }

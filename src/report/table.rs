@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::line::{Tone, clean};
@@ -87,27 +87,44 @@ pub fn debts(style: &Style, debts: &[DebtRow], now: Timestamp) -> String {
     if debts.is_empty() {
         return "nothing is owed\n".to_owned();
     }
-    let mut table = table(style, &["target", "owed", "since", "due", "run", "by", "kept"]);
+    let tight = is_tight(style);
+    let header: &[&str] = if tight {
+        &["target", "owed", "since", "due", "run"]
+    } else {
+        &["target", "owed", "since", "due", "run", "by", "kept"]
+    };
+    let mut table = table(style, header);
     for debt in debts {
+        let gap = if tight { "\n" } else { " " };
         let (due, tone) = match debt.due {
-            Some(due) if due < now => (format!("overdue, {}", when(style, due, now)), Tone::Bad),
+            Some(due) if due < now => (format!("overdue{gap}{}", when(style, due, now)), Tone::Bad),
             Some(due) => (when(style, due, now), Tone::Plain),
             None => (String::new(), Tone::Plain),
         };
-        let what = if debt.locks_out {
-            format!("{} (users are locked out)", debt.what)
-        } else {
-            debt.what.clone()
-        };
-        table.add_row(vec![
+        let mut what = debt.what.clone();
+        if debt.locks_out {
+            what.push_str(&format!("{gap}(users are locked out)"));
+        }
+        let kept = debt.kept.clone().unwrap_or_default();
+        let mut run = debt.run.clone();
+        if tight {
+            run.push_str(&format!("\nby {}", debt.by));
+            if !kept.is_empty() {
+                what.push_str(&format!("\nkept: {kept}"));
+            }
+        }
+        let mut row = vec![
             cell(style, &debt.target, Tone::Strong),
             cell(style, &what, if debt.locks_out { Tone::Bad } else { Tone::Warn }),
             cell(style, &when(style, debt.since, now), Tone::Plain),
             cell(style, &due, tone),
-            cell(style, &debt.run, Tone::Plain),
-            cell(style, &debt.by, Tone::Plain),
-            cell(style, debt.kept.as_deref().unwrap_or_default(), Tone::Dim),
-        ]);
+            cell(style, &run, Tone::Plain),
+        ];
+        if !tight {
+            row.push(cell(style, &debt.by, Tone::Plain));
+            row.push(cell(style, &kept, Tone::Dim));
+        }
+        table.add_row(row);
     }
     finished(&table)
 }
@@ -149,7 +166,13 @@ pub fn docs(style: &Style, entries: &[Entry]) -> String {
 
 /// Says a time as it is looked for, and as it is felt.
 fn when(style: &Style, at: Timestamp, now: Timestamp) -> String {
-    format!("{} ({})", style.date(at), ago(at, now))
+    let gap = if is_tight(style) { "\n" } else { " " };
+    format!("{}{gap}({})", style.date(at), ago(at, now))
+}
+
+/// Whether there is so little room that what belongs together is stacked in one cell.
+fn is_tight(style: &Style) -> bool {
+    style.live && style.width < 120
 }
 
 fn table(style: &Style, header: &[&str]) -> Table {
@@ -167,20 +190,27 @@ fn table(style: &Style, header: &[&str]) -> Table {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table.set_header(header.iter().map(|name| cell(style, name, Tone::Dim)));
+    let last = header.len().saturating_sub(1);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if at == last { 0 } else { 2 }));
+        // What is copied or compared must stay in one piece; sentences and lists may break.
+        if ["run", "status", "started", "since", "due", "took"].contains(&header[at]) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table
 }
 
-/// A table without borders still has a column in front and spaces behind.
 fn finished(table: &Table) -> String {
     table.lines().fold(String::new(), |mut text, line| {
-        text.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
+        text.push_str(line.trim_end());
         text.push('\n');
         text
     })
 }
 
 fn cell(style: &Style, text: &str, tone: Tone) -> Cell {
-    let cell = Cell::new(clean(text));
+    let cell = Cell::new(text.split('\n').map(clean).collect::<Vec<_>>().join("\n"));
     if !style.color {
         return cell;
     }

@@ -264,6 +264,7 @@ impl Terminal {
             What::UndoEnded { done, failed } => {
                 self.undoing = false;
                 let mut line = Line::new().with(Tone::Plain, "  ");
+                let done = count(usize::try_from(*done).unwrap_or_default(), "change");
                 line.push(Tone::Good, &format!("{done} undone"));
                 if *failed > 0 {
                     line.push(Tone::Bad, &format!(", {failed} failed"));

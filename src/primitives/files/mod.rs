@@ -427,7 +427,9 @@ fn unpack_into(ctx: &Ctx<'_>, archive: &str, directory: &str, options: Map) -> R
         None | Some("inside") => false,
         Some("any") => true,
         Some(other) => {
-            return Err(options.wrong("links", &format!("`{other}` is none of \"inside\", \"any\"")));
+            return Err(
+                options.wrong("links", &format!("`{other}` is none of \"inside\", \"any\""))
+            );
         }
     };
     let action = Unpack {

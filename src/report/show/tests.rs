@@ -144,7 +144,7 @@ fn a_paused_run_is_shown_with_what_resume_would_do() {
 
     users                                                                   02:00:00
       · list users · 2 in the list
-      ✓ suspend all users · 36                                                    4s
+      ✓ suspend all users                                                         4s
         owed: users enabled · users are locked out from 02:00:01
     note: the console is at https://obs1/
 
@@ -208,7 +208,7 @@ fn a_run_that_was_taken_up_again_and_finished_is_one_story() {
 
     users                                                                   02:00:00
       · list users · 2 in the list
-      ✓ suspend all users · 36                                                    4s
+      ✓ suspend all users                                                         4s
         owed: users enabled · users are locked out from 02:00:01
     note: the console is at https://obs1/
 
@@ -233,7 +233,7 @@ fn a_run_that_was_taken_up_again_and_finished_is_one_story() {
 
     taken up again                                                  2026-11-22 02:08
     ✓ start service obsr                                                         20s
-    ✓ resume users · 36                                                           4s
+    ✓ resume users                                                                4s
       met: users enabled · users are in again, after 8m 45s
 
     ✓ done · all steps are done
@@ -290,13 +290,13 @@ fn a_rolled_back_run_shows_its_undo() {
     Upgrade                                                         2026-11-22 02:00
     run 20261122-0200-k3f9 on obs1 · up.rhai
 
-    ✓ suspend all users · 36                                                      4s
+    ✓ suspend all users                                                           4s
       owed: users enabled · users are locked out from 02:00:01
 
     undo · the operator asked for it                                        02:00:05
       ↩ resume 36 users                                                           4s
         met: users enabled · users are in again, after 8s
-      1 undone
+      1 change undone
 
     ↩ rolled back · undone
       users out   8s

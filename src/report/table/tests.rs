@@ -60,22 +60,23 @@ fn runs_are_told_apart_at_a_glance() {
     let held = |id: &str| id.ends_with("a1b2");
     let text = runs(&style(), &some_runs(), &held, at("03:10:00"));
     assert_snapshot!(text, @"
-    run                 status       runbook                  targets           started                  took
-    20261122-0305-a1b2  running      Upgrade AhsayOBS to      obs1              2026-11-22 03:05 (5m     5m 00s
-                                     5.5.3                                      ago)
-    20261122-0240-c3d4  cut off      Upgrade AhsayOBS to      obs1              2026-11-22 02:40 (30m
-                                     5.5.3                                      ago)
-    20261122-0200-k3f9  rolled back  scripts/ahsay_553.rhai   obs1, obs2, obs3  2026-11-22 02:00 (1h     5m 11s
-                                                                                ago)
-    20261122-0100-zzzz  done         Upgrade AhsayOBS to      obs1              2026-11-22 01:00 (2h     59m 00s
-                                     5.5.3                                      ago)
+    run                 status       runbook                    targets           started           took
+    20261122-0305-a1b2  running      Upgrade AhsayOBS to 5.5.3  obs1              2026-11-22 03:05  5m 00s
+                                                                                  (5m ago)
+    20261122-0240-c3d4  cut off      Upgrade AhsayOBS to 5.5.3  obs1              2026-11-22 02:40
+                                                                                  (30m ago)
+    20261122-0200-k3f9  rolled back  scripts/ahsay_553.rhai     obs1, obs2, obs3  2026-11-22 02:00  5m 11s
+                                                                                  (1h ago)
+    20261122-0100-zzzz  done         Upgrade AhsayOBS to 5.5.3  obs1              2026-11-22 01:00  59m 00s
+                                                                                  (2h ago)
     ");
 
     let colored =
         runs(&Style { color: true, ..style() }, &some_runs()[1..2], &held, at("03:10:00"));
     assert_snapshot!(colored.replace('\u{1b}', "␛"), @"
-    ␛[2m run                ␛[0m␛[2m status  ␛[0m␛[2m runbook                   ␛[0m␛[2m targets ␛[0m␛[2m started                    ␛[0m␛[2m took ␛[0m
-    ␛[1m 20261122-0240-c3d4 ␛[0m␛[38;5;1m␛[1m cut off ␛[0m Upgrade AhsayOBS to 5.5.3  obs1     2026-11-22 02:40 (30m ago) ␛[2m      ␛[0m
+    ␛[2mrun                 ␛[0m␛[2mstatus   ␛[0m␛[2mrunbook                    ␛[0m␛[2mtargets  ␛[0m␛[2mstarted           ␛[0m␛[2mtook␛[0m
+    ␛[1m20261122-0240-c3d4  ␛[0m␛[38;5;1m␛[1mcut off  ␛[0mUpgrade AhsayOBS to 5.5.3  obs1     2026-11-22 02:40  ␛[2m    ␛[0m
+                                                                     (30m ago)
     ");
 }
 
@@ -94,27 +95,29 @@ fn debts_tell_what_is_overdue_and_who_is_locked_out() {
         debt("service helper running", false, Some("23:00:00"), None),
     ];
     assert_snapshot!(debts(&style(), &rows, at("03:10:00")), @"
-    target  owed                since               due                 run                 by    kept
-    obs1    users enabled       2026-11-22 02:00                        20261122-0200-k3f9  root
-            (users are locked   (1h ago)
-            out)
-    obs1    replication on      2026-11-22 02:00    overdue,            20261122-0200-k3f9  root  until checkout
-                                (1h ago)            2026-11-22 03:00
-                                                    (10m ago)
-    obs1    service helper      2026-11-22 02:00    2026-11-22 23:00    20261122-0200-k3f9  root
-            running             (1h ago)            (in 19h)
+    target  owed                    since             due               run
+    obs1    users enabled           2026-11-22 02:00                    20261122-0200-k3f9
+            (users are locked out)  (1h ago)                            by root
+    obs1    replication on          2026-11-22 02:00  overdue           20261122-0200-k3f9
+            kept: until checkout    (1h ago)          2026-11-22 03:00  by root
+                                                      (10m ago)
+    obs1    service helper running  2026-11-22 02:00  2026-11-22 23:00  20261122-0200-k3f9
+                                    (1h ago)          (in 19h)          by root
     ");
-    assert_snapshot!(debts(&Style { width: 70, ..style() }, &rows[..2], at("03:10:00")), @"
-    target  owed        since      due        run        by    kept
-    obs1    users       2026-11-2             20261122-  root
-            enabled     2 02:00               0200-k3f9
-            (users are  (1h ago)
-            locked
-            out)
-    obs1    replicatio  2026-11-2  overdue,   20261122-  root  until
-            n on        2 02:00    2026-11-2  0200-k3f9        checkout
-                        (1h ago)   2 03:00
-                                   (10m ago)
+    assert_snapshot!(debts(&Style { width: 80, ..style() }, &rows[..2], at("03:10:00")), @"
+    target  owed              since             due               run
+    obs1    users enabled     2026-11-22 02:00                    20261122-0200-k3f9
+            (users are        (1h ago)                            by root
+            locked out)
+    obs1    replication on    2026-11-22 02:00  overdue           20261122-0200-k3f9
+            kept: until       (1h ago)          2026-11-22 03:00  by root
+            checkout                            (10m ago)
+    ");
+    assert_snapshot!(debts(&Style { width: 160, ..style() }, &rows, at("03:10:00")), @"
+    target  owed                                  since                      due                                 run                 by    kept
+    obs1    users enabled (users are locked out)  2026-11-22 02:00 (1h ago)                                      20261122-0200-k3f9  root
+    obs1    replication on                        2026-11-22 02:00 (1h ago)  overdue 2026-11-22 03:00 (10m ago)  20261122-0200-k3f9  root  until checkout
+    obs1    service helper running                2026-11-22 02:00 (1h ago)  2026-11-22 23:00 (in 19h)           20261122-0200-k3f9  root
     ");
     assert_eq!(debts(&style(), &[], at("03:10:00")), "nothing is owed\n");
 }

@@ -434,7 +434,7 @@ fn a_failure_is_undone_and_explained() {
     undo · step `stop` failed                                               02:05:04
       ↩ resume 36 users · 36 users                                              4.2s
         met: users enabled · users are in again, after 5m 08s
-      1 undone
+      1 change undone
 
     error: service `obsr` still runs after 5m
        ╭─[scripts/ahsay_553.rhai:2:3]
@@ -599,7 +599,7 @@ fn live_lines_tell_how_far_it_is_and_how_long_users_are_out() {
     story.progress("wait for the index", index);
     story.line("wait for the index", true, "WARN slow disk");
     assert_snapshot!(story.live(), @"
-    ⠋ copy conf to /backup  ━━━━━━━━────────────   40%  1.21 of 3.00 GiB  300 MiB/s               0:42
+    ⠋ copy conf to /backup  ━━━━━━━━────────────   40%  1.21 of 3.00 GiB                          0:42
       conf/users/x
     ⠋ wait for the index  ━━━━━━━━━───────────   47%  17 of 36 users  1m 15s to go                0:37
       WARN slow disk
@@ -607,7 +607,7 @@ fn live_lines_tell_how_far_it_is_and_how_long_users_are_out() {
     ");
     story.terminal.style.width = 60;
     assert_snapshot!(story.live(), @"
-    ⠋ copy conf to /backup   40%  300 MiB/s               0:42
+    ⠋ copy conf to /backup   40%  1.21 of 3.00 GiB        0:42
       conf/users/x
     ⠋ wait for the index   47%  1m 15s to go              0:37
       WARN slow disk

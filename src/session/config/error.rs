@@ -78,21 +78,22 @@ impl ConfigError {
 
     /// Renders the error as rustc would: message, place, the line with a caret, what to do.
     pub fn render(&self) -> String {
-        let mut text = format!("error: {}\n", self.message);
         let gutter = " ".repeat(self.line.to_string().len());
         let file = self.file.display();
+        let mut lines = vec![format!("error: {}", self.message)];
         match &self.excerpt {
-            Some((line, carets)) => {
-                let Self { line: number, column, .. } = self;
-                text += &format!("{gutter}--> {file}:{number}:{column}\n{gutter} |\n");
-                text += &format!("{number} | {line}\n{gutter} | {carets}\n");
-            }
-            None => text += &format!("{gutter}--> {file}\n"),
+            Some((line, carets)) => lines.extend([
+                format!("{gutter}--> {file}:{}:{}", self.line, self.column),
+                format!("{gutter} |"),
+                format!("{} | {line}", self.line),
+                format!("{gutter} | {carets}"),
+            ]),
+            None => lines.push(format!("{gutter}--> {file}")),
         }
         if let Some(hint) = &self.hint {
-            text += &format!("{gutter} = help: {hint}\n");
+            lines.push(format!("{gutter} = help: {hint}"));
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 
@@ -184,7 +185,9 @@ fn secrets_in(line: &str) -> Vec<Range<usize>> {
         let rest = &line[value..];
         let end = match rest.chars().next() {
             Some(quote @ ('"' | '\'')) => closing(rest, quote).unwrap_or(rest.len()),
-            Some('{' | '[') | None => continue,
+            // Whatever stands in a list or table there, none of it is shown.
+            Some('{' | '[') => rest.len(),
+            None => continue,
             Some(_) => rest.find([',', '}', '#']).unwrap_or(rest.len()),
         };
         let text = rest[..end].trim_matches(['"', '\'']);
@@ -231,6 +234,8 @@ mod tests {
             "sudo = { user = \"x\", password = \"hunter2\" }",
             "[x]\tapi-token = \"hunter2\", a = 1",
             "sudo.password = \"hunter2\"",
+            "password = [\"a\", \"hunter2\"]",
+            "password = { a = { b = \"hunter2\" } }",
             "übel.passphrase = \"hunter2\"",
         ] {
             assert!(!shown(line).contains("hunter2"), "{}", shown(line));

@@ -257,7 +257,7 @@ impl Config {
 /// The files as they are read.
 #[derive(Default)]
 struct Sources {
-    sources: Vec<Source>,
+    files: Vec<Source>,
     modes: Vec<u32>,
     errors: Vec<ConfigError>,
 }
@@ -265,7 +265,7 @@ struct Sources {
 impl Sources {
     fn open(&mut self, path: &Path, env: &Environment, explicit: bool) {
         let shown = path.strip_prefix(&env.dir).unwrap_or(path);
-        match self.read(path, shown, env, explicit) {
+        match read_file(path, shown, env, explicit) {
             Ok(Some((text, mode))) => {
                 self.add(text, shown, env);
                 if let Some(last) = self.modes.last_mut() {
@@ -277,58 +277,15 @@ impl Sources {
         }
     }
 
-    fn read(
-        &self,
-        path: &Path,
-        shown: &Path,
-        env: &Environment,
-        explicit: bool,
-    ) -> Result<Option<(String, u32)>, Box<ConfigError>> {
-        let failed = |message: String| Box::new(ConfigError::whole(shown, message));
-        let cannot = |error: std::io::Error| failed(format!("cannot read this file: {error}"));
-        let file = match std::fs::File::open(env.dir.join(path)) {
-            Ok(file) => file,
-            Err(error) if !explicit && absent(&error) => return Ok(None),
-            Err(error) => return Err(cannot(error)),
-        };
-        let metadata = file.metadata().map_err(cannot)?;
-        let mode = if metadata.is_file() { metadata.mode() } else { 0 };
-        if mode & 0o002 != 0 {
-            let hint = format!("Take the right away with `chmod o-w {}`.", shown.display());
-            let error = failed("every user of this machine can write this file".to_owned());
-            return Err(Box::new(error.with_hint(Some(hint))));
-        }
-        if !explicit && metadata.is_file() && !env.trusts(metadata.uid()) {
-            let hint = format!("Name it with `--config {}` if you trust it.", shown.display());
-            let message = format!(
-                "this file belongs to another user (id {}), who could have any command run",
-                metadata.uid()
-            );
-            return Err(Box::new(failed(message).with_hint(Some(hint))));
-        }
-        let mut bytes = Vec::new();
-        file.take(tree::LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
-        if bytes.len() as u64 > tree::LARGEST {
-            let largest = crate::units::say_size(tree::LARGEST);
-            return Err(failed(format!("this file is larger than {largest}")));
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
-            failed(format!("this file is not UTF-8 text: the first bad byte is in line {line}"))
-        })?;
-        Ok(Some((text, mode)))
-    }
-
     fn add(&mut self, text: String, path: &Path, env: &Environment) {
         let dir = env.dir.join(path.parent().unwrap_or(Path::new("")));
-        self.sources.push(Source { path: path.to_owned(), dir, text });
+        self.files.push(Source { path: path.to_owned(), dir, text });
         self.modes.push(0);
     }
 
     fn finish(mut self, env: &Environment) -> Result<Config, ConfigErrors> {
         let mut root = Table::new();
-        for (number, source) in self.sources.iter().enumerate() {
+        for (number, source) in self.files.iter().enumerate() {
             match tree::parse(source, number) {
                 Ok(table) => {
                     drop_other_app(&mut root, &table);
@@ -341,7 +298,7 @@ impl Sources {
         if !self.errors.is_empty() {
             return Err(ConfigErrors(self.errors));
         }
-        let mut walk = Walk::new(&self.sources, env);
+        let mut walk = Walk::new(&self.files, env);
         let mut config = read::config(&mut walk, &root, env);
         let referring: BTreeSet<usize> = walk.referring().clone();
         let errors = walk.finish();
@@ -350,15 +307,58 @@ impl Sources {
         }
         for number in referring {
             if self.modes.get(number).is_some_and(|mode| mode & 0o020 != 0) {
-                let path = self.sources[number].path.display();
+                let path = self.files[number].path.display();
                 config.warnings.push(format!(
                     "`{path}` says where secrets come from, and its group can write it; close it with `chmod g-w {path}`"
                 ));
             }
         }
-        config.files = self.sources.into_iter().map(|source| source.path).collect();
+        config.files = self.files.into_iter().map(|source| source.path).collect();
         Ok(config)
     }
+}
+
+/// Reads a file with its mode; none if there is none and there need not be.
+fn read_file(
+    path: &Path,
+    shown: &Path,
+    env: &Environment,
+    explicit: bool,
+) -> Result<Option<(String, u32)>, Box<ConfigError>> {
+    let failed = |message: String| Box::new(ConfigError::whole(shown, message));
+    let cannot = |error: std::io::Error| failed(format!("cannot read this file: {error}"));
+    let file = match std::fs::File::open(env.dir.join(path)) {
+        Ok(file) => file,
+        Err(error) if !explicit && absent(&error) => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    let metadata = file.metadata().map_err(cannot)?;
+    let mode = if metadata.is_file() { metadata.mode() } else { 0 };
+    if mode & 0o002 != 0 {
+        let hint = format!("Take the right away with `chmod o-w {}`.", shown.display());
+        let error = failed("every user of this machine can write this file".to_owned());
+        return Err(Box::new(error.with_hint(Some(hint))));
+    }
+    if !explicit && metadata.is_file() && !env.trusts(metadata.uid()) {
+        let hint = format!("Name it with `--config {}` if you trust it.", shown.display());
+        let message = format!(
+            "this file belongs to another user (id {}), who could have any command run",
+            metadata.uid()
+        );
+        return Err(Box::new(failed(message).with_hint(Some(hint))));
+    }
+    let mut bytes = Vec::new();
+    file.take(tree::LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > tree::LARGEST {
+        let largest = crate::units::say_size(tree::LARGEST);
+        return Err(failed(format!("this file is larger than {largest}")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..good].split(|byte| *byte == b'\n').count();
+        failed(format!("this file is not UTF-8 text: the first bad byte is in line {line}"))
+    })?;
+    Ok(Some((text, mode)))
 }
 
 fn absent(error: &std::io::Error) -> bool {

@@ -11,8 +11,8 @@ use super::{Config, Defaults, Environment, Interrupt, SudoConfig, TargetConfig};
 use crate::effect::{App, ServiceCommands};
 use crate::session::secrets::Reference;
 
-const ROOT: &[&str] = &["targets", "services", "app", "defaults"];
-const DEFAULTS: &[&str] = &[
+pub(super) const ROOT: &[&str] = &["targets", "services", "app", "defaults"];
+pub(super) const DEFAULTS: &[&str] = &[
     "on",
     "params",
     "user",
@@ -24,7 +24,7 @@ const DEFAULTS: &[&str] = &[
     "operator",
     "state",
 ];
-const TARGET: &[&str] = &[
+pub(super) const TARGET: &[&str] = &[
     "address",
     "port",
     "user",
@@ -43,7 +43,7 @@ const TARGET: &[&str] = &[
 ];
 /// What `[targets.local]` may say: it is this machine.
 const LOCAL: &[&str] = &["sudo", "tags", "params"];
-const SERVICE: &[&str] =
+pub(super) const SERVICE: &[&str] =
     &["start", "stop", "status", "pid_file", "process", "port", "url", "manager"];
 
 /// What `[defaults]` says about connections.
@@ -283,7 +283,7 @@ fn service(walk: &mut Walk<'_>, node: &Node, path: String) -> Option<ServiceComm
             })
         }),
         port: walk.port(&section, "port"),
-        url: walk.checked(&section, "url", |url| crate::session::params::check_url(url)),
+        url: walk.checked(&section, "url", crate::session::params::check_url),
         manager: walk.word(&section, "manager", &["systemd", "sysv", "commands"]),
     })
 }

@@ -98,7 +98,9 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Table, Vec<ConfigE
     })?;
     let mut reader = Convert { source, number, errors: Vec::new() };
     let table = reader.table(table.get_ref(), 0);
-    if reader.errors.is_empty() { Ok(table) } else { Err(reader.errors) }
+    let mut errors = reader.errors;
+    errors.sort_by_key(|error| (error.line, error.column));
+    if errors.is_empty() { Ok(table) } else { Err(errors) }
 }
 
 struct Convert<'s> {
@@ -135,13 +137,11 @@ impl Convert<'_> {
             }
             DeValue::String(text) => Tree::Text(text.to_string()),
             DeValue::Integer(number) => {
-                match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(number) => Tree::Int(number),
-                    Err(_) => {
-                        self.errors.push(wrong(format!("`{number}` is too large a number")));
-                        Tree::Int(0)
-                    }
+                let parsed = i64::from_str_radix(number.as_str(), number.radix());
+                if parsed.is_err() {
+                    self.errors.push(wrong(format!("`{number}` is too large a number")));
                 }
+                Tree::Int(parsed.unwrap_or_default())
             }
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(number) if number.is_finite() => Tree::Float(number),

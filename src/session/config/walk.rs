@@ -211,7 +211,8 @@ impl<'s> Walk<'s> {
             Ok(duration) => Some(duration),
             Err(why) => {
                 let key = section.key(name);
-                self.wrong(section.table.get(name)?.node.span, &key, why, None);
+                let message = format!("`{key}`: {why}");
+                self.wrong(section.table.get(name)?.node.span, &key, message, None);
                 None
             }
         }

@@ -112,7 +112,7 @@ impl Snapshot {
         }
         let names = || self.targets.keys().map(String::as_str).chain(["local"]);
         let near = units::nearest(name, names());
-        let addressed = name.contains('@');
+        let addressed = name.contains('@') || name.parse::<IpAddr>().is_ok();
         let dotted = name.contains('.') || name.contains(':');
         // What is nearly a configured name is a slip, unless it says by its user that it is an address.
         if (addressed || (dotted && near.is_none())) && !name.starts_with('-') {
@@ -125,6 +125,11 @@ impl Snapshot {
         }
         let message = format!("unknown target `{name}`");
         let hint = match near {
+            Some(near) if dotted && self.ad_hoc => {
+                format!(
+                    "Did you mean `{near}`? For a server that is not configured, write user@{name}."
+                )
+            }
             Some(near) => format!("Did you mean `{near}`? {}", self.known()),
             None => self.known(),
         };

@@ -6,7 +6,7 @@ use super::kind::{check, measure};
 use super::{ParamError, ParamType, Spec};
 use crate::units;
 
-const KEYS: &[&str] = &["type", "default", "choices", "about", "required", "min", "max", "example"];
+const KEYS: &[&str] = &["type", "value", "choices", "about", "required", "min", "max", "example"];
 
 pub(super) fn declare(value: &Value) -> Result<Vec<Spec>, Vec<ParamError>> {
     let map = match value {
@@ -49,7 +49,7 @@ impl Reader<'_> {
         }
         let Value::Object(map) = value else { return self.shorthand(value) };
         self.check_keys(map);
-        let default = map.get("default").cloned();
+        let default = map.get("value").cloned();
         let choices = self.choices(map);
         let kind = self.kind(map, default.as_ref(), !choices.is_empty())?;
         if kind == ParamType::Choice && choices.is_empty() {
@@ -90,10 +90,10 @@ impl Reader<'_> {
     fn wrong_default(&mut self, kind: ParamType, why: &str) {
         if kind == ParamType::Secret {
             let forms = super::FORMS;
-            self.wrong(format_args!("its `default` must be a reference to a secret: {why}")).hint =
+            self.wrong(format_args!("its `value` must be a reference to a secret: {why}")).hint =
                 Some(format!("Write {forms}; a secret does not stand in a runbook."));
         } else {
-            self.wrong(format_args!("its `default` {why}"));
+            self.wrong(format_args!("its `value` {why}"));
         }
     }
 
@@ -188,7 +188,7 @@ impl Reader<'_> {
             (Some(Value::Bool(false)), _) => false,
             (Some(Value::Bool(true)), None) => true,
             (Some(Value::Bool(true)), Some(_)) => {
-                self.wrong("it has a `default`, so `required` can never matter");
+                self.wrong("it has a `value`, so `required` can never matter");
                 true
             }
             (Some(other), _) => {

@@ -156,6 +156,9 @@ pub(super) fn from_text(spec: &Spec, text: &str) -> Result<Value, String> {
 
 /// Checks a typed value, and returns it as runbooks see it.
 pub(super) fn check(spec: &Spec, value: Value) -> Result<Value, String> {
+    if spec.kind == ParamType::Choice && (value.is_array() || value.is_object()) {
+        return chosen(spec, &value.to_string());
+    }
     check_type(spec.kind, &value)?;
     check_bounds(spec, &value)?;
     if spec.choices.is_empty() || spec.choices.contains(&value) {
@@ -179,9 +182,11 @@ fn check_type(kind: ParamType, value: &Value) -> Result<(), String> {
     match (kind, value) {
         (ParamType::Secret, Value::String(text)) => Reference::parse(text).map(|_| ()),
         (ParamType::Secret, _) => Err("this is no reference to a secret".to_owned()),
-        (ParamType::Text, Value::String(_)) | (ParamType::Bool, Value::Bool(_)) => Ok(()),
-        (ParamType::List, Value::Array(_)) | (ParamType::Any, _) => Ok(()),
-        (ParamType::Choice, Value::String(_) | Value::Number(_) | Value::Bool(_)) => Ok(()),
+        (ParamType::Text | ParamType::Choice, Value::String(_))
+        | (ParamType::Bool | ParamType::Choice, Value::Bool(_))
+        | (ParamType::Choice, Value::Number(_))
+        | (ParamType::List, Value::Array(_))
+        | (ParamType::Any, _) => Ok(()),
         (ParamType::Int, Value::Number(number)) if number.is_i64() => Ok(()),
         (ParamType::Port, Value::Number(number)) => match number.as_i64() {
             Some(1..=65_535) => Ok(()),

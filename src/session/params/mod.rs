@@ -108,14 +108,12 @@ impl std::error::Error for ParamError {}
 
 /// Renders errors one after the other, as a person reads them.
 pub fn render(errors: &[ParamError]) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for error in errors {
-        text += &format!("error: {}\n", error.message);
-        if let Some(hint) = &error.hint {
-            text += &format!(" = help: {hint}\n");
-        }
+        lines.push(format!("error: {}\n", error.message));
+        lines.extend(error.hint.as_ref().map(|hint| format!(" = help: {hint}\n")));
     }
-    text
+    lines.concat()
 }
 
 /// The values of a run, for its journal: secrets are in them by name, and their references aside.
@@ -297,7 +295,10 @@ fn missing(spec: &Spec, on: Option<&str>) -> ParamError {
     let example = match (&spec.example, spec.kind) {
         (Some(example), _) => example.clone(),
         (None, ParamType::Secret) => "env:NAME".to_owned(),
-        (None, _) => kind::describe(spec).to_uppercase().replace(' ', "_"),
+        (None, _) => match spec.choices.first() {
+            Some(choice) => kind::say(choice),
+            None => spec.kind.as_str().to_uppercase(),
+        },
     };
     ParamError::new(&spec.name, message)
         .hint(format!("Give it with --set {}={example}.", spec.name))

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a command is looked at while it runs.
 const TICK: Duration = Duration::from_millis(10);
 /// How long the output of a command may stay open after it has ended.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(1);
 /// The four forms, for messages.
 pub(super) const FORMS: &str = "env:NAME, file:PATH, command:… or prompt";
 
@@ -177,10 +177,10 @@ impl SecretStore {
 
     fn fetch(&self, name: &str, known: &Known) -> Result<Secret> {
         let secret = match &known.reference {
-            Reference::Env(variable) => self.from_environment(name, variable)?,
-            Reference::File(path) => self.from_file(name, path)?,
-            Reference::Command(line) => from_command(name, line)?,
-            Reference::Prompt => self.from_operator(name, &known.about)?,
+            Reference::Env(variable) => self.read_variable(name, variable)?,
+            Reference::File(path) => self.read_secret_file(name, path)?,
+            Reference::Command(line) => run_command(name, line)?,
+            Reference::Prompt => self.ask_operator(name, &known.about)?,
         };
         if secret.reveal().is_empty() {
             let message = format!("the secret `{name}` from `{}` is empty", known.reference);
@@ -189,7 +189,7 @@ impl SecretStore {
         Ok(secret)
     }
 
-    fn from_environment(&self, name: &str, variable: &str) -> Result<Secret> {
+    fn read_variable(&self, name: &str, variable: &str) -> Result<Secret> {
         if let Some(text) = self.environment.vars.get(variable) {
             return Ok(Secret::new(text.clone()));
         }
@@ -199,7 +199,7 @@ impl SecretStore {
         Err(Failure::new(Kind::NotFound, message).with_hint(hint).into())
     }
 
-    fn from_file(&self, name: &str, path: &str) -> Result<Secret> {
+    fn read_secret_file(&self, name: &str, path: &str) -> Result<Secret> {
         let full = self.environment.path(path, &self.environment.dir);
         let failed = |error: std::io::Error| {
             let kind = match error.kind() {
@@ -227,7 +227,7 @@ impl SecretStore {
         text_of(name, bytes)
     }
 
-    fn from_operator(&self, name: &str, about: &str) -> Result<Secret> {
+    fn ask_operator(&self, name: &str, about: &str) -> Result<Secret> {
         let text = if about.is_empty() { name.to_owned() } else { format!("{name} ({about})") };
         self.prompt.ask(&text).ok_or_else(|| {
             let hint =
@@ -282,7 +282,7 @@ fn text_of(name: &str, mut bytes: Zeroizing<Vec<u8>>) -> Result<Secret> {
     }
 }
 
-fn from_command(name: &str, line: &str) -> Result<Secret> {
+fn run_command(name: &str, line: &str) -> Result<Secret> {
     let broken = |why: String| {
         let mut failure =
             Failure::new(Kind::Exit, format!("the command for the secret `{name}` {why}"));

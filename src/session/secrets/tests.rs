@@ -63,12 +63,18 @@ fn what_is_no_reference_is_not_repeated() {
 
 #[test]
 fn a_missing_variable_is_named() {
-    assert_snapshot!(said(&failure(&store(&[]), "env:PW")), @"");
+    assert_snapshot!(said(&failure(&store(&[]), "env:PW")), @r#"
+    not_found: the environment variable `PW` for the secret `api_password` is not set
+    Set it for this process: `read -rs PW && export PW`.
+    "#);
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    assert_snapshot!(said(&failure(&store(&[]), "file:/nowhere/pw")), @"");
+    assert_snapshot!(said(&failure(&store(&[]), "file:/nowhere/pw")), @r#"
+    not_found: cannot read `/nowhere/pw` for the secret `api_password`: No such file or directory (os error 2)
+    -
+    "#);
 }
 
 #[test]
@@ -80,14 +86,20 @@ fn a_file_that_others_can_read_is_refused() {
 
     let failure = failure(&store(&[("HOME", dir.path().to_str().unwrap())]), "file:~/pw");
 
-    assert_snapshot!(said(&failure), @"");
+    assert_snapshot!(said(&failure), @r#"
+    denied: `~/pw` for the secret `api_password` is open to other users (mode 0640)
+    Close it with `chmod 600 ~/pw`, and change the secret if others may have read it.
+    "#);
 }
 
 #[test]
 fn a_failing_command_shows_its_error_but_never_its_output() {
     let failure = failure(&store(&[]), "command:echo hunter2; echo 'vault is sealed' >&2; exit 3");
 
-    assert_snapshot!(said(&failure), @"");
+    assert_snapshot!(said(&failure), @r#"
+    exit: the command for the secret `api_password` ended with status 3: vault is sealed
+    -
+    "#);
     assert_eq!(failure.code, Some(3));
     let whole = serde_json::to_string(&Failure { command: None, ..failure }).unwrap();
     assert!(!whole.contains("hunter2"));
@@ -95,24 +107,52 @@ fn a_failing_command_shows_its_error_but_never_its_output() {
 
 #[test]
 fn a_command_that_is_killed_is_told() {
-    assert_snapshot!(said(&failure(&store(&[]), "command:kill -9 $$")), @"");
+    assert_snapshot!(said(&failure(&store(&[]), "command:kill -9 $$")), @r#"
+    exit: the command for the secret `api_password` was ended by signal 9
+    -
+    "#);
 }
 
 #[test]
 fn an_empty_secret_is_refused() {
-    assert_snapshot!(said(&failure(&store(&[("PW", "")]), "env:PW")), @"");
-    assert_snapshot!(said(&failure(&store(&[]), "command:echo")), @"");
+    assert_snapshot!(said(&failure(&store(&[("PW", "")]), "env:PW")), @r#"
+    input: the secret `api_password` from `env:PW` is empty
+    -
+    "#);
+    assert_snapshot!(said(&failure(&store(&[]), "command:echo")), @r#"
+    input: the secret `api_password` from `command:echo` is empty
+    -
+    "#);
 }
 
 #[test]
 fn a_secret_that_is_no_text_or_far_too_long_is_refused() {
-    assert_snapshot!(said(&failure(&store(&[]), "command:printf '\\377x'")), @"");
-    assert_snapshot!(said(&failure(&store(&[]), "command:head -c 2000000 /dev/zero")), @"");
+    assert_snapshot!(said(&failure(&store(&[]), "command:printf '\\377x'")), @r#"
+    input: the secret `api_password` is not UTF-8 text
+    -
+    "#);
+    assert_snapshot!(said(&failure(&store(&[]), "command:head -c 2000000 /dev/zero")), @r#"
+    input: the secret `api_password` is longer than 1.00 MiB
+    -
+    "#);
+}
+
+#[test]
+fn a_command_that_leaves_its_output_open_is_not_waited_for() {
+    let failure = failure(&store(&[]), "command:echo hunter2; sleep 20 &");
+
+    assert_snapshot!(said(&failure), @r#"
+    exit: the command for the secret `api_password` left something running that keeps its output open
+    -
+    "#);
 }
 
 #[test]
 fn without_anybody_to_ask_a_prompt_fails() {
-    assert_snapshot!(said(&failure(&store(&[]), "prompt")), @"");
+    assert_snapshot!(said(&failure(&store(&[]), "prompt")), @r#"
+    input: nobody is there to be asked for the secret `api_password`
+    Run it at a terminal, or give the secret by env:NAME, file:PATH or command:….
+    "#);
 }
 
 #[test]
@@ -122,7 +162,10 @@ fn an_unknown_secret_names_the_nearest() {
 
     let Err(Halt::Failure(failure)) = store.reveal("api_pasword") else { panic!() };
 
-    assert_snapshot!(said(&failure), @"");
+    assert_snapshot!(said(&failure), @r#"
+    input: unknown secret `api_pasword`
+    Did you mean `api_password`?
+    "#);
 }
 
 #[derive(Default)]
