@@ -226,13 +226,13 @@ impl<'a> Replay<'a> {
 
     fn ended(&mut self, at: Timestamp, call: &CallKey, open: &Open<'_>, outcome: &Outcome) {
         let (end, result, well) = match outcome {
-            Outcome::Done { value, changed } => {
+            Outcome::Done { value, changed, words: said } => {
                 let end = if *changed || open.access != Access::Change {
                     CallEnd::Done
                 } else {
                     CallEnd::Already
                 };
-                (end, words(value, open.access), true)
+                (end, said.clone().or_else(|| words(value, open.access)), true)
             }
             Outcome::Failed { failure } => {
                 self.failures.insert(call.to_string(), failure.clone());

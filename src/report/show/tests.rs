@@ -54,7 +54,7 @@ fn intent(call: CallKey, summary: &str, opens: Option<Debt>, closes: Option<&str
 }
 
 fn done(call: CallKey, value: Value) -> Body {
-    Body::Outcome { call, outcome: Outcome::Done { value, changed: true } }
+    Body::Outcome { call, outcome: Outcome::Done { value, changed: true, words: None } }
 }
 
 fn step(name: &str, begins: bool) -> Body {
@@ -95,7 +95,7 @@ fn paused() -> Vec<Record> {
                 target: "obs1".into(),
                 summary: "list users".into(),
                 action: json!({}),
-                outcome: Outcome::Done { value: json!(["a", "b"]), changed: false },
+                outcome: Outcome::Done { value: json!(["a", "b"]), changed: false, words: None },
                 closes: None,
                 place: None,
             },
