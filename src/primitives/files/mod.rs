@@ -6,11 +6,11 @@
 
 mod clean;
 mod listing;
-mod path;
+pub(super) mod path;
 mod place;
 mod read;
 mod restore;
-mod shell;
+pub(super) mod shell;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -30,6 +30,7 @@ use path::At;
 use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
 use read::{Checksum, Exists, FileInfo, LIMIT, ReadFile};
 use restore::Restore;
+pub(super) use state::require;
 use unpack::{Unpack, UnpackUndo};
 use write::{Content, ReplaceInFile, WriteFile};
 
