@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::bridge::{
-    Face, Options, Primitive, RhaiResultOf, Type, ask, field, raise, texts, to_dynamic, type_name, wrong,
+    Face, Options, Primitive, RhaiResultOf, Type, ask, field, raise, texts, to_dynamic, type_name,
+    wrong,
 };
 use super::files::path::At;
 use super::files::shell::{failure, read, script};
@@ -38,7 +39,12 @@ const ESTIMATE: Primitive = Primitive {
     params: &[field("paths", Type::TextOrList, "", "An absolute path of a directory, or several.")],
     options: &[
         field("parallel", Type::Int, "4", "How many listings run side by side."),
-        field("limit", Type::Duration, "\"10m\"", "After which time it is extrapolated from the directories that are listed."),
+        field(
+            "limit",
+            Type::Duration,
+            "\"10m\"",
+            "After which time it is extrapolated from the directories that are listed.",
+        ),
     ],
     returns: "map: `seconds` (float), `files`, `bytes`, `complete` (bool; else extrapolated), `cache` (`cold`, `warm` or `unknown`: warm is faster than it will be after a while)",
     example: r#"let listing = estimate_listing("/usr/local/obs/user", #{ limit: "5m" });"#,
@@ -82,7 +88,7 @@ exit 0
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Free {
     /// Bytes left.
-    pub(super) free: u64,
+    pub(super) left: u64,
     /// Bytes in all.
     pub(super) total: u64,
     /// How full it is, in percent, as `df` says.
@@ -96,8 +102,14 @@ pub(super) struct Free {
 /// Reads `df -P`: the numbers before the column with the percent sign, and the mount point after it.
 fn df(line: &str) -> Option<(Vec<u64>, u64, String)> {
     let words: Vec<_> = line.split_whitespace().collect();
-    let percent = words.iter().rposition(|word| *word == "-" || word.strip_suffix('%').is_some_and(|digits| digits.parse::<u64>().is_ok()))?;
-    let numbers = words.get(percent.checked_sub(3)?..percent)?.iter().map(|word| word.parse().unwrap_or(0)).collect();
+    let percent = words.iter().rposition(|word| {
+        *word == "-" || word.strip_suffix('%').is_some_and(|digits| digits.parse::<u64>().is_ok())
+    })?;
+    let numbers = words
+        .get(percent.checked_sub(3)?..percent)?
+        .iter()
+        .map(|word| word.parse().unwrap_or(0))
+        .collect();
     let used = words[percent].trim_end_matches('%').parse().unwrap_or(0);
     Some((numbers, used, words[percent + 1..].join(" ")))
 }
@@ -110,7 +122,7 @@ fn parse_free(out: &str) -> Option<Free> {
         (*numbers.first()? > 0).then(|| numbers.get(2).copied()).flatten()
     });
     Some(Free {
-        free: blocks.get(2)?.saturating_mul(1024),
+        left: blocks.get(2)?.saturating_mul(1024),
         total: blocks.first()?.saturating_mul(1024),
         used_percent,
         inodes,
@@ -122,7 +134,9 @@ fn parse_free(out: &str) -> Option<Free> {
 pub(super) fn free(cx: &Cx<'_>, path: &str) -> Result<Free> {
     let out = read(cx, FREE, [path])?;
     parse_free(&out).ok_or_else(|| {
-        Failure::new(Kind::Exit, format!("`df` cannot be read: {}", out.trim())).with_target(&cx.target.name).into()
+        Failure::new(Kind::Exit, format!("`df` cannot be read: {}", out.trim()))
+            .with_target(&cx.target.name)
+            .into()
     })
 }
 
@@ -145,7 +159,7 @@ impl Query for DiskFree {
     }
 
     fn result(&self, output: &Free) -> Option<String> {
-        Some(format!("{} free of {}", units::say_size(output.free), units::say_size(output.total)))
+        Some(format!("{} free of {}", units::say_size(output.left), units::say_size(output.total)))
     }
 }
 
@@ -220,7 +234,8 @@ impl Count {
         reason = "an estimate; none of the factors is negative"
     )]
     fn estimate(&self, took: Duration, complete: bool) -> Estimate {
-        let factor = if complete { 1.0 } else { self.units.max(self.done) as f64 / self.done.max(1) as f64 };
+        let factor =
+            if complete { 1.0 } else { self.units.max(self.done) as f64 / self.done.max(1) as f64 };
         Estimate {
             seconds: (took.as_secs_f64() * factor * 1000.0).round() / 1000.0,
             files: (self.files as f64 * factor) as u64,
@@ -244,7 +259,8 @@ impl Query for EstimateListing {
 
     fn ask(&self, cx: &Cx<'_>) -> Result<Estimate> {
         let limit = Duration::from_millis(self.limit_ms);
-        let arguments = [self.parallel.to_string()].into_iter().chain(self.paths.iter().map(At::to_string));
+        let arguments =
+            [self.parallel.to_string()].into_iter().chain(self.paths.iter().map(At::to_string));
         let command = Command::script(LISTING, arguments).reading().timeout(Some(limit));
         let mut count = Count::default();
         let started = Instant::now();
@@ -266,11 +282,16 @@ impl Query for EstimateListing {
             Ok(exit) if exit.success() => Ok(count.estimate(took, true)),
             Ok(exit) => Err(failure(&exit).with_target(&cx.target.name).into()),
             // The first ones are the files beside the directories; they tell nothing about those.
-            Err(Halt::Failure(late)) if late.kind == Kind::Timeout && count.done > self.paths.len() as u64 => {
+            Err(Halt::Failure(late))
+                if late.kind == Kind::Timeout && count.done > self.paths.len() as u64 =>
+            {
                 Ok(count.estimate(limit, false))
             }
             Err(Halt::Failure(late)) if late.kind == Kind::Timeout => {
-                let message = format!("no directory was listed to its end within {}", units::say_duration(limit));
+                let message = format!(
+                    "no directory was listed to its end within {}",
+                    units::say_duration(limit)
+                );
                 Err(Failure::new(Kind::Timeout, message)
                     .with_target(&cx.target.name)
                     .with_hint("Give `limit` more time, or name directories that are further in.")
@@ -283,7 +304,12 @@ impl Query for EstimateListing {
     fn result(&self, output: &Estimate) -> Option<String> {
         let seconds = Duration::try_from_secs_f64(output.seconds).unwrap_or_default();
         let how = if output.complete { "" } else { ", extrapolated" };
-        Some(format!("{} for {} files{how}, {} cache", units::say_duration(seconds), output.files, output.cache))
+        Some(format!(
+            "{} for {} files{how}, {} cache",
+            units::say_duration(seconds),
+            output.files,
+            output.cache
+        ))
     }
 }
 
@@ -301,16 +327,22 @@ fn estimate(ctx: &NativeCallContext<'_>, paths: &Dynamic, options: Map) -> RhaiR
     } else if paths.is_array() {
         texts(paths).map_err(|why| wrong(ctx, format!("estimate_listing: `paths`: {why}")))?
     } else {
-        return Err(wrong(ctx, format!("estimate_listing: `paths` is text or a list of texts, found {}", type_name(paths))));
+        return Err(wrong(
+            ctx,
+            format!(
+                "estimate_listing: `paths` is text or a list of texts, found {}",
+                type_name(paths)
+            ),
+        ));
     };
     if paths.is_empty() {
         return Err(wrong(ctx, "estimate_listing: `paths` is an empty list"));
     }
     let parallel = options.int("parallel").unwrap_or(4);
-    let parallel = u32::try_from(parallel)
-        .ok()
-        .filter(|jobs| (1..=64).contains(jobs))
-        .ok_or_else(|| options.wrong("parallel", &format!("expected a number from 1 to 64, found {parallel}")))?;
+    let parallel =
+        u32::try_from(parallel).ok().filter(|jobs| (1..=64).contains(jobs)).ok_or_else(|| {
+            options.wrong("parallel", &format!("expected a number from 1 to 64, found {parallel}"))
+        })?;
     let limit = options.duration("limit")?.unwrap_or(Duration::from_secs(600));
     let paths = paths.iter().map(|text| path(ctx, text)).collect::<RhaiResultOf<Vec<_>>>()?;
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -323,14 +355,16 @@ pub(super) fn register(face: &mut Face) {
     face.add(&DISK_FREE, |ctx: NativeCallContext<'_>, text: &str| {
         let free = ask(&ctx, DiskFree { path: path(&ctx, text)? })?;
         Ok::<_, Box<rhai::EvalAltResult>>(to_dynamic(json!({
-            "free": free.free,
+            "free": free.left,
             "total": free.total,
             "used_percent": free.used_percent,
             "free_inodes": free.inodes,
             "mount": free.mount,
         })))
     });
-    face.add(&ESTIMATE, |ctx: NativeCallContext<'_>, paths: Dynamic| estimate(&ctx, &paths, Map::new()));
+    face.add(&ESTIMATE, |ctx: NativeCallContext<'_>, paths: Dynamic| {
+        estimate(&ctx, &paths, Map::new())
+    });
     face.add(&ESTIMATE, |ctx: NativeCallContext<'_>, paths: Dynamic, options: Map| {
         estimate(&ctx, &paths, options)
     });
@@ -363,7 +397,11 @@ mod tests {
         let found = query(&bench.lane(Mode::Plan), None, listing(&bench, &["u", "v"])).unwrap();
 
         assert_eq!((found.files, found.bytes, found.complete), (6, 30, true));
-        let Err(Halt::Failure(failure)) = query(&bench.lane(Mode::Run), None, listing(&bench, &["none"])) else { panic!() };
+        let Err(Halt::Failure(failure)) =
+            query(&bench.lane(Mode::Run), None, listing(&bench, &["none"]))
+        else {
+            panic!()
+        };
         assert_eq!(failure.kind, Kind::NotFound);
     }
 
@@ -396,16 +434,22 @@ mod tests {
 
         let free = query(&bench.lane(Mode::Plan), None, DiskFree { path }).unwrap();
 
-        assert!(free.total >= free.free && free.free > 0 && free.used_percent <= 100, "{free:?}");
+        assert!(free.total >= free.left && free.left > 0 && free.used_percent <= 100, "{free:?}");
     }
 
     #[test]
     fn df_is_read_with_spaces_and_without_inodes() {
         let out = "/dev/my disk 1000 400 600 40% /mnt/my data\n/dev/my disk 0 0 0 - /mnt/my data\n";
         let free = parse_free(out).unwrap();
-        assert_eq!((free.free, free.total, free.used_percent, free.inodes), (614_400, 1_024_000, 40, None));
+        assert_eq!(
+            (free.left, free.total, free.used_percent, free.inodes),
+            (614_400, 1_024_000, 40, None)
+        );
         assert_eq!(free.mount, "/mnt/my data");
-        assert_eq!(parse_free("tmpfs 1 0 1 0% /x\ntmpfs 100 1 99 1% /x\n").unwrap().inodes, Some(99));
+        assert_eq!(
+            parse_free("tmpfs 1 0 1 0% /x\ntmpfs 100 1 99 1% /x\n").unwrap().inodes,
+            Some(99)
+        );
     }
 
     proptest! {

@@ -11,7 +11,9 @@ fn pattern(text: &str) -> Option<Regex> {
 
 /// `-rw-r--r-- 0/0  123 2026-11-23 02:41 name`; devices have `8,0` for the size.
 static TAR: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    pattern(r"^(\S)[-rwxsStTlL]{9}[.+@]?\s+\S+\s+(\d+|\d+,\s*\d+)\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d(?::\d\d)?\s(.*)$")
+    pattern(
+        r"^(\S)[-rwxsStTlL]{9}[.+@]?\s+\S+\s+(\d+|\d+,\s*\d+)\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d(?::\d\d)?\s(.*)$",
+    )
 });
 /// `-rw-r--r--  3.0 unx      12 tx stor 26-Nov-23 02:41 name`
 static ZIP: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -83,21 +85,23 @@ impl Listing {
         let Some(parts) = parts else {
             return Err(format!("an entry cannot be read: `{line}`"));
         };
-        let (sort, size, rest) = (&parts[1], &parts[2], &parts[3]);
-        let (name, link) = match sort {
-            "l" => split(rest, &[" -> "])?,
-            "h" => split(rest, &[" link to ", " -> "])?,
-            "-" if !self.gnu && rest.contains(" -> ") => split(rest, &[" -> "])?,
-            "-" | "d" | "C" => (rest, None),
-            _ => return Err(format!("it holds a device or special file: `{rest}`")),
+        let (sort, size, words) = (&parts[1], &parts[2], &parts[3]);
+        let (name, leads) = match sort {
+            "l" => split(words, &[" -> "])?,
+            "h" => split(words, &[" link to ", " -> "])?,
+            "-" if !self.gnu && words.contains(" -> ") => split(words, &[" -> "])?,
+            "-" | "d" | "C" => (words, None),
+            _ => return Err(format!("it holds a device or special file: `{words}`")),
         };
         let hard = sort != "l";
-        self.entry(name, link.map(|link| (link, hard)), size.parse().unwrap_or(0), rules)
+        self.entry(name, leads.map(|link| (link, hard)), size.parse().unwrap_or(0), rules)
     }
 
     fn zip_line(&mut self, line: &str, rules: Rules<'_>) -> Result<(), String> {
         // The first and last lines of the listing are no entries.
-        let Some(parts) = ZIP.as_ref().and_then(|regex| regex.captures(line)) else { return Ok(()) };
+        let Some(parts) = ZIP.as_ref().and_then(|regex| regex.captures(line)) else {
+            return Ok(());
+        };
         if matches!(&parts[1], "c" | "b" | "p" | "s") {
             return Err(format!("it holds a device or special file: `{}`", &parts[4]));
         }
@@ -136,7 +140,9 @@ impl Listing {
             !rules.any_links && depth.is_some_and(|depth| leaves(&link, depth, rules.directory))
         };
         if outside {
-            return Err(format!("it holds a link that leads out of the directory: `{name}` to `{link}`"));
+            return Err(format!(
+                "it holds a link that leads out of the directory: `{name}` to `{link}`"
+            ));
         }
         Ok(())
     }

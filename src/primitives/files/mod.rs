@@ -20,7 +20,8 @@ mod write;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::bridge::{
-    Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, raise, to_dynamic, type_name, wrong,
+    Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, raise, to_dynamic,
+    type_name, wrong,
 };
 use crate::effect::{Registry, SecretRef};
 use crate::error::Failure;
@@ -88,12 +89,27 @@ const REPLACE_IN_FILE: Primitive = Primitive {
     params: &[
         PATH,
         field("pattern", Type::Text, "", "A regular expression."),
-        field("replacement", Type::Text, "", "What comes there; `$1` or `${name}` for what groups matched."),
+        field(
+            "replacement",
+            Type::Text,
+            "",
+            "What comes there; `$1` or `${name}` for what groups matched.",
+        ),
     ],
     options: &[
         field("literal", Type::Bool, "false", "Takes pattern and replacement as they are."),
-        field("count", Type::Any, "\"all\"", "How many places at most, from the beginning; or `\"all\"`."),
-        field("must_match", Type::Bool, "true", "Fails if nothing matches and the replacement is not there already."),
+        field(
+            "count",
+            Type::Any,
+            "\"all\"",
+            "How many places at most, from the beginning; or `\"all\"`.",
+        ),
+        field(
+            "must_match",
+            Type::Bool,
+            "true",
+            "Fails if nothing matches and the replacement is not there already.",
+        ),
     ],
     returns: "int: the number of places replaced",
     example: r#"replace_in_file("/usr/local/obs/conf/rpsSend.xml", "enable=\"Y\"", "enable=\"N\"");"#,
@@ -111,7 +127,12 @@ const COPY: Primitive = Primitive {
     options: &[
         MODE,
         OWNER,
-        field("overwrite", Type::Bool, "true", "Replaces what is there; a directory is replaced as a whole."),
+        field(
+            "overwrite",
+            Type::Bool,
+            "true",
+            "Replaces what is there; a directory is replaced as a whole.",
+        ),
     ],
     returns: "bool: true if it changed something",
     example: r#"copy("/usr/local/obs/conf", "/var/backups/obs-conf");"#,
@@ -142,7 +163,12 @@ const REMOVE: Primitive = Primitive {
     params: &[PATH],
     options: &[
         field("recursive", Type::Bool, "false", "Removes a directory with what is in it."),
-        field("keep", Type::Bool, "true", "Keeps it for undo until the run ends; `false` frees the space at once."),
+        field(
+            "keep",
+            Type::Bool,
+            "true",
+            "Keeps it for undo until the run ends; `false` frees the space at once.",
+        ),
     ],
     returns: "bool: true if something was there",
     example: r#"remove("/usr/local/obs/temp", #{ recursive: true });"#,
@@ -160,7 +186,12 @@ const MAKE_DIR: Primitive = Primitive {
     options: &[
         MODE,
         OWNER,
-        field("parents", Type::Bool, "true", "Makes directories on the way too, with the default mode."),
+        field(
+            "parents",
+            Type::Bool,
+            "true",
+            "Makes directories on the way too, with the default mode.",
+        ),
     ],
     returns: "bool: true if it changed something",
     example: r#"make_dir("/var/backups/obs", #{ mode: "0700" });"#,
@@ -175,14 +206,34 @@ const UNPACK: Primitive = Primitive {
     family: "files",
     summary: "Unpacks an archive (tar, plain or with gzip, bzip2, xz, zstd; zip) over a directory. Directories that are there keep their mode and owner, and links to directories stay.",
     params: &[
-        field("archive", Type::Text, "", "The absolute path of the archive; its format is found out by its content."),
+        field(
+            "archive",
+            Type::Text,
+            "",
+            "The absolute path of the archive; its format is found out by its content.",
+        ),
         field("directory", Type::Text, "", "The directory, which must be there."),
     ],
     options: &[
-        field("exclude", Type::TextOrList, "", "Globs of names in the archive to leave out, as tar's `--exclude` (unzip's `-x`) knows them."),
+        field(
+            "exclude",
+            Type::TextOrList,
+            "",
+            "Globs of names in the archive to leave out, as tar's `--exclude` (unzip's `-x`) knows them.",
+        ),
         field("strip", Type::Int, "0", "How many leading parts of each name go away."),
-        field("owner", Type::Text, "whoever unpacks", "`\"keep\"` for the archive's owners, or `user:group`."),
-        field("links", Type::Text, "\"inside\"", "`\"any\"` accepts symbolic links that lead out of the directory."),
+        field(
+            "owner",
+            Type::Text,
+            "whoever unpacks",
+            "`\"keep\"` for the archive's owners, or `user:group`.",
+        ),
+        field(
+            "links",
+            Type::Text,
+            "\"inside\"",
+            "`\"any\"` accepts symbolic links that lead out of the directory.",
+        ),
     ],
     returns: "bool: true",
     example: r#"unpack("/root/obsr-5.5.3.tar.gz", "/usr/local/obs", #{ exclude: ["conf/*"] });"#,
@@ -197,7 +248,12 @@ const CHECKSUM: Primitive = Primitive {
     family: "files",
     summary: "Takes the SHA-256 of a file, or of everything in a directory: names, types, modes, sizes, contents, links.",
     params: &[PATH],
-    options: &[field("exclude", Type::TextOrList, "", "Globs of names, or of paths within the directory, to leave out.")],
+    options: &[field(
+        "exclude",
+        Type::TextOrList,
+        "",
+        "Globs of names, or of paths within the directory, to leave out.",
+    )],
     returns: "text: 64 hexadecimal digits",
     example: r#"let before = checksum("/usr/local/obs/conf", #{ exclude: ["*.log"] });"#,
     failure: "`not_found`, `denied`, `conflict` if it is neither a file nor a directory.",
@@ -240,7 +296,7 @@ fn at(ctx: &Ctx<'_>, text: &str) -> RhaiResultOf<At> {
     fine(ctx, At::new(text))
 }
 
-fn fine<T>(ctx: &Ctx<'_>, result: Result<T, Failure>) -> RhaiResultOf<T> {
+fn fine<T>(ctx: &Ctx<'_>, result: Result<T, Box<Failure>>) -> RhaiResultOf<T> {
     result.map_err(|mut failure| {
         failure.message = format!("{}: {}", ctx.fn_name(), failure.message);
         raise(ctx, failure.into())
@@ -265,8 +321,12 @@ fn owner(options: &Options<'_>) -> RhaiResultOf<Option<String>> {
 
 fn globs(options: &Options<'_>) -> RhaiResultOf<Vec<String>> {
     let globs = options.texts("exclude")?;
-    if globs.iter().any(|glob| glob.is_empty() || glob.starts_with('-') || glob.contains(['\n', '\0'])) {
-        return Err(options.wrong("exclude", "a glob may not be empty, begin with `-` or hold a line break"));
+    if globs
+        .iter()
+        .any(|glob| glob.is_empty() || glob.starts_with('-') || glob.contains(['\n', '\0']))
+    {
+        return Err(options
+            .wrong("exclude", "a glob may not be empty, begin with `-` or hold a line break"));
     }
     Ok(globs)
 }
@@ -283,7 +343,10 @@ fn write_file(ctx: &Ctx<'_>, path: &str, content: &Dynamic, options: Map) -> Rha
         Content::Secret(secret)
     } else {
         let text = content.clone().into_string().map_err(|_| {
-            wrong(ctx, format!("write_file: `content` is text or a secret, found {}", type_name(content)))
+            wrong(
+                ctx,
+                format!("write_file: `content` is text or a secret, found {}", type_name(content)),
+            )
         })?;
         Content::Text(text)
     };
@@ -303,7 +366,12 @@ fn replace_in_file(
         Some(value) if value.is_string() && value.to_string() == "all" => None,
         Some(value) => match value.as_int().map(u64::try_from) {
             Ok(Ok(count)) if count > 0 => Some(count),
-            _ => return Err(options.wrong("count", &format!("expected a number from 1 or \"all\", found `{value}`"))),
+            _ => {
+                return Err(options.wrong(
+                    "count",
+                    &format!("expected a number from 1 or \"all\", found `{value}`"),
+                ));
+            }
         },
     };
     if pattern.is_empty() {
@@ -353,14 +421,17 @@ fn make_dir(ctx: &Ctx<'_>, path: &str, options: Map) -> RhaiResultOf<bool> {
 fn unpack_into(ctx: &Ctx<'_>, archive: &str, directory: &str, options: Map) -> RhaiResultOf<bool> {
     let options = Options::new(ctx, &UNPACK, options)?;
     let strip = options.int("strip").unwrap_or(0);
-    let strip = u32::try_from(strip)
-        .ok()
-        .filter(|strip| *strip < 100)
-        .ok_or_else(|| options.wrong("strip", &format!("expected a number from 0 to 99, found {strip}")))?;
+    let strip = u32::try_from(strip).ok().filter(|strip| *strip < 100).ok_or_else(|| {
+        options.wrong("strip", &format!("expected a number from 0 to 99, found {strip}"))
+    })?;
     let any_links = match options.text("links").as_deref() {
         None | Some("inside") => false,
         Some("any") => true,
-        Some(other) => return Err(options.wrong("links", &format!("`{other}` is none of \"inside\", \"any\""))),
+        Some(other) => {
+            return Err(
+                options.wrong("links", &format!("`{other}` is none of \"inside\", \"any\""))
+            );
+        }
     };
     let action = Unpack {
         archive: at(ctx, archive)?,
@@ -398,9 +469,13 @@ pub(super) fn register(face: &mut Face) {
         },
     );
     face.add(&COPY, |ctx: Ctx<'_>, from: &str, to: &str| copy(&ctx, from, to, Map::new()));
-    face.add(&COPY, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| copy(&ctx, from, to, options));
+    face.add(&COPY, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
+        copy(&ctx, from, to, options)
+    });
     face.add(&MOVE, |ctx: Ctx<'_>, from: &str, to: &str| move_to(&ctx, from, to, Map::new()));
-    face.add(&MOVE, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| move_to(&ctx, from, to, options));
+    face.add(&MOVE, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
+        move_to(&ctx, from, to, options)
+    });
     face.add(&REMOVE, |ctx: Ctx<'_>, path: &str| remove(&ctx, path, Map::new()));
     face.add(&REMOVE, |ctx: Ctx<'_>, path: &str, options: Map| remove(&ctx, path, options));
     face.add(&MAKE_DIR, |ctx: Ctx<'_>, path: &str| make_dir(&ctx, path, Map::new()));

@@ -12,10 +12,46 @@ pub(in crate::primitives) struct At(String);
 
 /// Directories that no primitive removes, moves or replaces.
 const SYSTEM: &[&str] = &[
-    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/lost+found", "/media", "/mnt",
-    "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64",
-    "/usr/libexec", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share", "/var", "/var/cache", "/var/lib", "/var/log",
-    "/var/spool", "/var/tmp", "/var/run", "/etc/ssh", "/etc/systemd", "/etc/init.d",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/lost+found",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/sbin",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/spool",
+    "/var/tmp",
+    "/var/run",
+    "/etc/ssh",
+    "/etc/systemd",
+    "/etc/init.d",
 ];
 
 impl At {
@@ -23,10 +59,11 @@ impl At {
     ///
     /// # Errors
     /// `input` if it is empty, relative, `/`, or holds `..`, a line break or NUL.
-    pub(in crate::primitives) fn new(text: &str) -> Result<Self, Failure> {
+    pub(in crate::primitives) fn new(text: &str) -> Result<Self, Box<Failure>> {
         let refuse = |why: &str| {
-            Err(Failure::input(format!("{why}: `{}`", text.escape_debug()))
-                .with_hint("Give an absolute path of a file or directory, such as `/usr/local/obs/conf`."))
+            Err(Box::new(Failure::input(format!("{why}: `{}`", text.escape_debug())).with_hint(
+                "Give an absolute path of a file or directory, such as `/usr/local/obs/conf`.",
+            )))
         };
         if text.is_empty() {
             return refuse("the path is empty");
@@ -37,7 +74,8 @@ impl At {
         if !text.starts_with('/') {
             return refuse("the path is not absolute");
         }
-        let parts: Vec<_> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let parts: Vec<_> =
+            text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         if parts.contains(&"..") {
             return refuse("the path holds `..`");
         }
@@ -73,23 +111,30 @@ impl At {
     /// Returns a hidden path beside it that belongs to one call of one run; `clean_script` removes only such names.
     pub(in crate::primitives) fn beside(&self, run: &str, stem: &str, what: &str) -> String {
         let name = self.name();
-        let end = (0..=name.len().min(100)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        format!("{}/.upgrade-host-{run}-{stem}-{what}-{}", self.parent().trim_end_matches('/'), &name[..end])
+        let end =
+            (0..=name.len().min(100)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        format!(
+            "{}/.upgrade-host-{run}-{stem}-{what}-{}",
+            self.parent().trim_end_matches('/'),
+            &name[..end]
+        )
     }
 
     /// Refuses what the system stands on.
     ///
     /// # Errors
     /// `input`.
-    pub(in crate::primitives) fn expendable(&self, verb: &str) -> Result<(), Failure> {
+    pub(in crate::primitives) fn expendable(&self, verb: &str) -> Result<(), Box<Failure>> {
         let kernel = ["/proc/", "/sys/", "/dev/"].iter().any(|prefix| self.0.starts_with(prefix));
-        let ours = self.name().starts_with(".upgrade-host-") || self.0.starts_with("/var/tmp/upgrade-host-");
+        let ours = self.name().starts_with(".upgrade-host-")
+            || self.0.starts_with("/var/tmp/upgrade-host-");
         if SYSTEM.contains(&self.0.as_str()) || kernel {
-            return Err(Failure::input(format!("refuses to {verb} a directory of the system: {}", self.0))
-                .with_hint("Name what is in it."));
+            let message = format!("refuses to {verb} a directory of the system: {}", self.0);
+            return Err(Box::new(Failure::input(message).with_hint("Name what is in it.")));
         }
         if ours {
-            return Err(Failure::input(format!("refuses to {verb} what a run keeps for undo: {}", self.0)));
+            let message = format!("refuses to {verb} what a run keeps for undo: {}", self.0);
+            return Err(Box::new(Failure::input(message)));
         }
         Ok(())
     }

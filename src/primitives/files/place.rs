@@ -150,16 +150,28 @@ pub(super) struct Ends {
 }
 
 /// The path that is written: a name within `to` if that ends with a slash.
-pub(super) fn into(from: &At, to: &str) -> Result<At, Failure> {
+pub(super) fn into(from: &At, to: &str) -> Result<At, Box<Failure>> {
     let at = At::new(to)?;
     Ok(if to.ends_with('/') { at.join(from.name()) } else { at })
 }
 
-fn look(cx: &Cx<'_>, from: &At, to: &At, follow: bool, overwrite: bool, verb: &str) -> Result<Ends> {
+fn look(
+    cx: &Cx<'_>,
+    from: &At,
+    to: &At,
+    follow: bool,
+    overwrite: bool,
+    verb: &str,
+) -> Result<Ends> {
     let source = State::look(cx, from, follow, false)?;
     let place = State::look(cx, to, follow, false)?;
     require(cx, source.is_there(), from.as_str(), "")?;
-    require(cx, place.parent, &format!("directory {}", to.parent()), "Make it with `make_dir` first.")?;
+    require(
+        cx,
+        place.parent,
+        &format!("directory {}", to.parent()),
+        "Make it with `make_dir` first.",
+    )?;
     let (real_from, real_to) = (At::new(&source.real)?, At::new(&place.real)?);
     let within = |inner: &At, outer: &At| inner.as_str().starts_with(&format!("{outer}/"));
     if real_from == real_to || within(&real_to, &real_from) || within(&real_from, &real_to) {
@@ -177,10 +189,18 @@ fn look(cx: &Cx<'_>, from: &At, to: &At, follow: bool, overwrite: bool, verb: &s
             return Err(conflict(format!("it is a directory: {to}"), &hint).into());
         }
         if place.sort != Sort::Directory && source.sort == Sort::Directory {
-            return Err(conflict(format!("it is there and no directory: {to}"), "Remove it first.").into());
+            return Err(conflict(
+                format!("it is there and no directory: {to}"),
+                "Remove it first.",
+            )
+            .into());
         }
         if !overwrite {
-            return Err(conflict(format!("it is there already: {to}"), "Give `overwrite: true` to replace it.").into());
+            return Err(conflict(
+                format!("it is there already: {to}"),
+                "Give `overwrite: true` to replace it.",
+            )
+            .into());
         }
     }
     Ok(Ends { from: source, to: place, mark: Mark::of(cx), same: false })
@@ -246,11 +266,9 @@ impl Action for Copy {
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Ends> {
-        let mut ends = match look(cx, &self.from, &self.to, true, true, "copy") {
-            Ok(ends) => ends,
-            Err(halt) => return Err(halt),
-        };
-        ends.same = ends.to.is_there() && ends.from.is_there() && self.same(cx, &ends.from, &ends.to)?;
+        let mut ends = look(cx, &self.from, &self.to, true, true, "copy")?;
+        ends.same =
+            ends.to.is_there() && ends.from.is_there() && self.same(cx, &ends.from, &ends.to)?;
         if ends.to.is_there() && !ends.same && !self.overwrite {
             let message = format!("it is there already, and not the same: {}", self.to);
             return Err(Failure::new(Kind::Conflict, message)
@@ -490,10 +508,13 @@ impl Action for Remove {
             let real = read(cx, script!("cd \"$1\" && pwd -P"), [self.path.as_str()])?;
             At::new(real.trim_end_matches('\n'))?.expendable("remove")?;
             if !state.empty && !self.recursive {
-                return Err(Failure::new(Kind::Conflict, format!("the directory is not empty: {}", self.path))
-                    .with_target(&cx.target.name)
-                    .with_hint("Give `recursive: true` to remove what is in it.")
-                    .into());
+                return Err(Failure::new(
+                    Kind::Conflict,
+                    format!("the directory is not empty: {}", self.path),
+                )
+                .with_target(&cx.target.name)
+                .with_hint("Give `recursive: true` to remove what is in it.")
+                .into());
             }
         }
         Ok(Doomed { state, mark: Mark::of(cx) })
@@ -507,7 +528,10 @@ impl Action for Remove {
         if before.state.sort == Sort::File {
             changes = vec![format!("file, {}", units::say_size(before.state.size))];
         }
-        changes.push(if self.keep { "its space is free once the run has ended" } else { "deleted at once" }.to_owned());
+        changes.push(
+            if self.keep { "its space is free once the run has ended" } else { "deleted at once" }
+                .to_owned(),
+        );
         Plan::Would { changes, output: true, after: None }
     }
 
@@ -596,7 +620,7 @@ impl Action for MakeDir {
 
     fn look(&self, cx: &Cx<'_>) -> Result<Ground> {
         let out = read(cx, MISSING, [self.path.as_str()])?;
-        let missing = out.lines().map(At::new).collect::<Result<Vec<_>, Failure>>()?;
+        let missing = out.lines().map(At::new).collect::<Result<Vec<_>, Box<Failure>>>()?;
         if missing.len() > 1 && !self.parents {
             let hint = "Leave `parents: false` out to make it too.";
             require(cx, false, &format!("directory {}", self.path.parent()), hint)?;
@@ -608,15 +632,17 @@ impl Action for MakeDir {
         if self.is_so(&before.state) {
             return Plan::Already(false);
         }
-        let made = before.missing.iter().rev().map(|path| format!("makes {path}"));
-        let mode = self.mode.iter().map(|mode| format!("mode {mode}"));
+        let steps = before.missing.iter().rev().map(|path| format!("makes {path}"));
+        let bits = self.mode.iter().map(|mode| format!("mode {mode}"));
         let owner = self.owner.iter().map(|owner| format!("owner {owner}"));
-        Plan::Would { changes: made.chain(mode).chain(owner).collect(), output: true, after: None }
+        Plan::Would { changes: steps.chain(bits).chain(owner).collect(), output: true, after: None }
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Ground) -> Result<bool> {
-        let mut arguments =
-            vec![self.mode.as_deref().unwrap_or_default(), self.owner.as_deref().unwrap_or_default()];
+        let mut arguments = vec![
+            self.mode.as_deref().unwrap_or_default(),
+            self.owner.as_deref().unwrap_or_default(),
+        ];
         arguments.extend(before.missing.iter().rev().map(At::as_str));
         arguments.push(self.path.as_str());
         change(cx, MAKE_DIR, arguments, b"")?;

@@ -57,7 +57,8 @@ if [ -n "$errors" ]; then printf '%s\n' "$errors" >&2; exit 1; fi
 
 /// Reads a file, at most `limit` bytes.
 pub(super) fn bytes(cx: &Cx<'_>, path: &At, limit: u64) -> Result<Vec<u8>> {
-    let command = Command::script(READ, [path.as_str().to_owned(), (limit + 1).to_string()]).reading();
+    let command =
+        Command::script(READ, [path.as_str().to_owned(), (limit + 1).to_string()]).reading();
     let mut all = Vec::new();
     let exit = cx.exec_with(&command, false, &mut |stream, bytes| {
         if stream == Stream::Out {
@@ -193,9 +194,12 @@ impl Query for FileInfo {
         let state = State::look(cx, &self.path, false, false)?;
         let sort = match state.sort {
             Sort::Absent => {
-                return Err(Failure::new(Kind::NotFound, format!("there is nothing at {}", self.path))
-                    .with_target(&cx.target.name)
-                    .into());
+                return Err(Failure::new(
+                    Kind::NotFound,
+                    format!("there is nothing at {}", self.path),
+                )
+                .with_target(&cx.target.name)
+                .into());
             }
             Sort::File => "file",
             Sort::Directory => "directory",

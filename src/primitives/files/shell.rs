@@ -103,9 +103,21 @@ fn classify(stderr: &str, code: i32) -> Failure {
     let pick = |needle: &str| stderr.lines().find(|line| line.contains(needle)).map(str::trim);
     for (needle, kind, hint) in [
         ("No space left on device", Kind::Conflict, "Make room there, then resume the run."),
-        ("Disk quota exceeded", Kind::Conflict, "Raise the quota or make room, then resume the run."),
-        ("Permission denied", Kind::Denied, "Act as a user who may do this, for example with `sudo` of the target."),
-        ("Operation not permitted", Kind::Denied, "Act as a user who may do this, for example with `sudo` of the target."),
+        (
+            "Disk quota exceeded",
+            Kind::Conflict,
+            "Raise the quota or make room, then resume the run.",
+        ),
+        (
+            "Permission denied",
+            Kind::Denied,
+            "Act as a user who may do this, for example with `sudo` of the target.",
+        ),
+        (
+            "Operation not permitted",
+            Kind::Denied,
+            "Act as a user who may do this, for example with `sudo` of the target.",
+        ),
         ("Read-only file system", Kind::Denied, "The file system is mounted read-only."),
         ("No such file or directory", Kind::NotFound, ""),
     ] {
@@ -130,8 +142,16 @@ mod tests {
     fn ends_of_scripts_become_kinds() {
         for (stderr, kind, message) in [
             ("upgrade-host conflict it changed: /a\n", Kind::Conflict, "it changed: /a"),
-            ("cat: write error: No space left on device\n", Kind::Conflict, "cat: write error: No space left on device"),
-            ("cp: cannot open '/x': Permission denied\n", Kind::Denied, "cp: cannot open '/x': Permission denied"),
+            (
+                "cat: write error: No space left on device\n",
+                Kind::Conflict,
+                "cat: write error: No space left on device",
+            ),
+            (
+                "cp: cannot open '/x': Permission denied\n",
+                Kind::Denied,
+                "cp: cannot open '/x': Permission denied",
+            ),
             ("odd\n\n", Kind::Exit, "odd"),
             ("", Kind::Exit, "a script on the target ended with status 7"),
         ] {

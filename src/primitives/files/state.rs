@@ -161,7 +161,9 @@ impl State {
     pub(super) fn owned_by(&self, wanted: &str) -> bool {
         let same = |wanted: &str, index: usize| {
             wanted.is_empty()
-                || [&self.owner, &self.ids].iter().any(|have| have.split(':').nth(index) == Some(wanted))
+                || [&self.owner, &self.ids]
+                    .iter()
+                    .any(|have| have.split(':').nth(index) == Some(wanted))
         };
         let (user, group) = wanted.split_once(':').unwrap_or((wanted, ""));
         same(user, 0) && same(group, 1)
@@ -173,7 +175,12 @@ impl State {
 }
 
 /// Says that something has to be there. A plan only warns: an earlier step of it may be what makes it.
-pub(in crate::primitives) fn require(cx: &Cx<'_>, there: bool, what: &str, hint: &str) -> Result<()> {
+pub(in crate::primitives) fn require(
+    cx: &Cx<'_>,
+    there: bool,
+    what: &str,
+    hint: &str,
+) -> Result<()> {
     if there {
         return Ok(());
     }
@@ -181,7 +188,8 @@ pub(in crate::primitives) fn require(cx: &Cx<'_>, there: bool, what: &str, hint:
         cx.warn(format!("{what} is not there now; an earlier step has to make it"));
         return Ok(());
     }
-    let failure = Failure::new(Kind::NotFound, format!("{what} is not there")).with_target(&cx.target.name);
+    let failure =
+        Failure::new(Kind::NotFound, format!("{what} is not there")).with_target(&cx.target.name);
     Err(if hint.is_empty() { failure } else { failure.with_hint(hint) }.into())
 }
 
@@ -215,8 +223,13 @@ impl Mark {
 /// # Errors
 /// A fragment that says what was expected.
 pub(super) fn check_mode(text: &str) -> Result<(), String> {
-    let octal = (3..=5).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-    if octal { Ok(()) } else { Err(format!("`{text}` is no mode; expected octal digits such as `0644`")) }
+    let octal =
+        (3..=5).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    if octal {
+        Ok(())
+    } else {
+        Err(format!("`{text}` is no mode; expected octal digits such as `0644`"))
+    }
 }
 
 /// Checks an owner.

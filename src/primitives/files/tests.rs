@@ -100,7 +100,8 @@ impl Case {
     }
 
     fn sh(&self, line: &str) {
-        let status = Process::new("sh").args(["-ec", line]).current_dir(self.dir()).status().unwrap();
+        let status =
+            Process::new("sh").args(["-ec", line]).current_dir(self.dir()).status().unwrap();
         assert!(status.success(), "{line}");
     }
 }
@@ -368,7 +369,11 @@ where
     }
 }
 
-fn interrupt<A: Action>(case: &Case, action: A, by: impl Fn(&Cx<'_>, &A::Before) -> Result<()> + Send + Sync + 'static) {
+fn interrupt<A: Action>(
+    case: &Case,
+    action: A,
+    by: impl Fn(&Cx<'_>, &A::Before) -> Result<()> + Send + Sync + 'static,
+) {
     assert!(matches!(case.run(&Interrupted { action, by }), Err(Halt::Stop(Stop::Cancelled))));
 }
 
@@ -540,7 +545,8 @@ fn directories_are_made_with_their_parents_and_removed_while_empty() {
     case.file("a/kept", "1");
     assert_eq!(case.undo(), (1, vec![]));
     assert_eq!(case.tree(), ["a/ 755", "a/kept 644 1"]);
-    let warned = |what| matches!(what, What::Warning { text } if text.contains("not empty any more"));
+    let warned =
+        |what| matches!(what, What::Warning { text } if text.contains("not empty any more"));
     assert!(case.bench.events().into_iter().any(warned));
 }
 
@@ -557,7 +563,11 @@ fn reading_has_a_limit_and_knows_text() {
     fs::write(path.as_str(), b"a\xff").unwrap();
     let Err(Halt::Failure(failure)) = read(10) else { panic!() };
     assert!(failure.message.contains("not UTF-8 text at byte 1"), "{failure}");
-    let Err(Halt::Failure(failure)) = query(&lane, None, ReadFile { path: case.at("none"), max: 9 }) else { panic!() };
+    let Err(Halt::Failure(failure)) =
+        query(&lane, None, ReadFile { path: case.at("none"), max: 9 })
+    else {
+        panic!()
+    };
     assert_eq!(failure.kind, Kind::NotFound);
     assert_eq!(query(&lane, None, Exists { path: case.at("none") }), Ok(false));
     let info = query(&lane, None, FileInfo { path }).unwrap();
@@ -647,7 +657,10 @@ fn every_format_is_unpacked_and_undone_exactly() {
 fn unpacking_that_was_killed_goes_on_and_is_still_undone_exactly() {
     // In the middle of the extraction; before the lists stand; after the end, before it was told.
     for (at, instead) in [
-        (r#"through "$a" tar -xf - "$@" || exit 1"#, r#"through "$a" tar -xf - "$@" ./bin ./lib; kill -9 $$"#),
+        (
+            r#"through "$a" tar -xf - "$@" || exit 1"#,
+            r#"through "$a" tar -xf - "$@" ./bin ./lib; kill -9 $$"#,
+        ),
         (r#": >"$k.ready" || exit"#, "kill -9 $$"),
         (r#": >"$k.done" || exit"#, r#": >"$k.done"; kill -9 $$"#),
     ] {

@@ -206,7 +206,8 @@ rm -f "$k.done"
 );
 
 /// $1 run, $2 stem: ends with 0 if it was unpacked to the end.
-const DONE: &str = script!(r#"if [ -f "/var/tmp/upgrade-host-$(id -u)/$1/$2.done" ]; then echo done; fi"#);
+const DONE: &str =
+    script!(r#"if [ -f "/var/tmp/upgrade-host-$(id -u)/$1/$2.done" ]; then echo done; fi"#);
 
 /// Unpacks an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,7 +262,8 @@ pub(super) struct Unpacked {
 
 impl Unpack {
     fn list(&self, cx: &Cx<'_>) -> Result<Listing> {
-        let arguments = [self.archive.as_str()].into_iter().chain(self.exclude.iter().map(String::as_str));
+        let arguments =
+            [self.archive.as_str()].into_iter().chain(self.exclude.iter().map(String::as_str));
         let command = Command::script(LIST, arguments).reading();
         let rules = Rules {
             directory: self.directory.as_str(),
@@ -362,7 +364,8 @@ impl Action for Unpack {
         if before.entries > 0 {
             let size = units::say_size(before.bytes);
             changes.push(format!("{}: {} entries, {size}", before.format, before.entries));
-            changes.push(format!("replaces {} files, adds {} entries", before.replaced, before.new));
+            changes
+                .push(format!("replaces {} files, adds {} entries", before.replaced, before.new));
             changes.extend(before.replaces.iter().map(|name| format!("replaces {name}")));
             let more = before.replaced.saturating_sub(before.replaces.len() as u64);
             if more > 0 {

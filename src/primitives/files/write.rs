@@ -106,7 +106,12 @@ pub(super) struct WriteFile {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+        text
+    })
 }
 
 /// Looks at what a write would replace.
@@ -117,7 +122,12 @@ fn target(cx: &Cx<'_>, path: &At, digest: bool) -> Result<(State, At)> {
         let message = format!("it is a {}, not a file: {path}", state.sort.as_str());
         return Err(Failure::new(Kind::Conflict, message).with_target(&cx.target.name).into());
     }
-    require(cx, state.parent, &format!("directory {}", real.parent()), "Make it with `make_dir` first.")?;
+    require(
+        cx,
+        state.parent,
+        &format!("directory {}", real.parent()),
+        "Make it with `make_dir` first.",
+    )?;
     Ok((state, real))
 }
 
@@ -289,21 +299,27 @@ impl ReplaceInFile {
     ///
     /// # Errors
     /// `input`, with what is wrong with it.
-    pub(super) fn regex(&self) -> Result<Regex, Failure> {
-        let pattern = if self.literal { regex::escape(&self.pattern) } else { self.pattern.clone() };
+    pub(super) fn regex(&self) -> Result<Regex, Box<Failure>> {
+        let pattern =
+            if self.literal { regex::escape(&self.pattern) } else { self.pattern.clone() };
         RegexBuilder::new(&pattern).multi_line(true).build().map_err(|error| {
             // The first lines draw the pattern with a caret; the last one says what is wrong.
             let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Failure::input(format!("`{}` is no regular expression: {why}", self.pattern))
-                .with_hint("Give `literal: true` to find the text as it is.")
+            let why =
+                why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let message = format!("`{}` is no regular expression: {why}", self.pattern);
+            Box::new(
+                Failure::input(message)
+                    .with_hint("Give `literal: true` to find the text as it is."),
+            )
         })
     }
 
     /// Returns the text after the replacement, and the number of replacements.
     fn replace(&self, old: &[u8]) -> Result<(Vec<u8>, u64)> {
         let regex = self.regex()?;
-        let limit = self.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let limit =
+            self.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
         let count = regex.find_iter(old).take(limit).count();
         let limit = if limit == usize::MAX { 0 } else { limit };
         let new = if self.literal {
@@ -345,13 +361,15 @@ impl Action for ReplaceInFile {
             // Called twice, the second call finds what the first one made.
             let there = self.replacement.as_bytes();
             let plain = self.literal || !self.replacement.contains('$');
-            let done = plain && !there.is_empty() && old.windows(there.len()).any(|part| part == there);
+            let done =
+                plain && !there.is_empty() && old.windows(there.len()).any(|part| part == there);
             if !done {
                 return Err(self.nothing_matches(cx).into());
             }
         }
         state.digest = Some(hex(&old));
-        let diff = if cx.lane.run().mode == Mode::Plan { diff(&state, &old, &new) } else { Vec::new() };
+        let diff =
+            if cx.lane.run().mode == Mode::Plan { diff(&state, &old, &new) } else { Vec::new() };
         Ok(Found { state, mark, same: old == new, count, next: Some(hex(&new)), diff })
     }
 
@@ -359,7 +377,11 @@ impl Action for ReplaceInFile {
         if before.same {
             return Plan::Already(0);
         }
-        let places = if before.count == 1 { "1 place".to_owned() } else { format!("{} places", before.count) };
+        let places = if before.count == 1 {
+            "1 place".to_owned()
+        } else {
+            format!("{} places", before.count)
+        };
         let changes = [places].into_iter().chain(before.diff.iter().cloned()).collect();
         Plan::Would { changes, output: before.count, after: None }
     }
@@ -381,7 +403,11 @@ impl Action for ReplaceInFile {
 
     fn reconcile(&self, cx: &Cx<'_>, before: &Found) -> Result<Reconciled<u64>> {
         let state = State::look(cx, &At::new(&before.state.real)?, false, true)?;
-        Ok(if state.digest == before.next { Reconciled::Done(before.count) } else { Reconciled::Redo })
+        Ok(if state.digest == before.next {
+            Reconciled::Done(before.count)
+        } else {
+            Reconciled::Redo
+        })
     }
 
     fn inverse(&self, before: &Found) -> Inverse {

@@ -1,5 +1,6 @@
 //! The copy as an action.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,7 @@ done
 const MAKE: &str = script!(r#"[ -d "$1" ] || mkdir -p "$1""#);
 
 /// Copies with rsync.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the primitive")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rsync {
     /// What is copied.
@@ -240,14 +242,19 @@ impl Rsync {
         failure.kind = kind;
         failure.message = message;
         failure.hint = hint;
-        if failure.kind == Kind::Conflict && failure.message.contains("no space left") && !self.to.is_remote() {
+        if failure.kind == Kind::Conflict
+            && failure.message.contains("no space left")
+            && !self.to.is_remote()
+        {
             failure.hint = Some(match disk::free(cx, self.to.as_str()) {
                 Ok(free) => format!(
                     "{} are free of {} there. Make room, then resume the run: it copies what is missing.",
-                    units::say_size(free.free),
+                    units::say_size(free.left),
                     units::say_size(free.total)
                 ),
-                Err(_) => "Make room there, then resume the run: it copies what is missing.".to_owned(),
+                Err(_) => {
+                    "Make room there, then resume the run: it copies what is missing.".to_owned()
+                }
             });
         }
         Err(failure.into())
@@ -257,7 +264,9 @@ impl Rsync {
     /// before, so that times shrink by about the same factor.
     fn fits(passes: &[f64], until: f64) -> bool {
         match passes {
-            [.., before, last] if *before > 0.0 => *last <= until || last * (last / before).min(1.0) <= until,
+            [.., before, last] if *before > 0.0 => {
+                *last <= until || last * (last / before).min(1.0) <= until
+            }
             [.., last] => *last <= until,
             [] => false,
         }
@@ -267,7 +276,8 @@ impl Rsync {
 fn progress(step: &Step, note: &str) -> Progress {
     let total = (step.percent > 0).then(|| step.bytes.saturating_mul(100) / step.percent);
     let files = step.files.map(|(done, all)| format!("{done} of {all} files"));
-    let words = [Some(note.to_owned()).filter(|note| !note.is_empty()), Some(step.rate.clone()), files];
+    let words =
+        [Some(note.to_owned()).filter(|note| !note.is_empty()), Some(step.rate.clone()), files];
     Progress {
         done: step.bytes,
         total,
@@ -281,7 +291,10 @@ fn progress(step: &Step, note: &str) -> Progress {
 /// Says what a status of rsync means, with the line that tells why.
 fn meaning(exit: &Exit, stderr: &str) -> (Kind, String, Option<String>) {
     let why = |needles: &[&str]| {
-        stderr.lines().map(str::trim).find(|line| needles.iter().any(|needle| line.contains(needle)))
+        stderr
+            .lines()
+            .map(str::trim)
+            .find(|line| needles.iter().any(|needle| line.contains(needle)))
     };
     let first = || {
         let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -291,7 +304,9 @@ fn meaning(exit: &Exit, stderr: &str) -> (Kind, String, Option<String>) {
         return (Kind::Conflict, format!("no space left at the target of rsync: {line}"), None);
     }
     let code = match &exit.ended {
-        Ended::Signal(name) => return (Kind::Exit, format!("rsync was ended by signal {name}"), None),
+        Ended::Signal(name) => {
+            return (Kind::Exit, format!("rsync was ended by signal {name}"), None);
+        }
         Ended::Code(code) => *code,
     };
     let all = "The failure's `stderr` holds every line.".to_owned();
@@ -305,12 +320,22 @@ fn meaning(exit: &Exit, stderr: &str) -> (Kind, String, Option<String>) {
                 Kind::Exit
             };
             let count = stderr.lines().filter(|line| line.starts_with("rsync: ")).count();
-            (kind, format!("rsync could not copy everything ({count} errors): {}", first()), Some(all))
+            (
+                kind,
+                format!("rsync could not copy everything ({count} errors): {}", first()),
+                Some(all),
+            )
         }
         20 => (Kind::Exit, format!("rsync was interrupted: {}", first()), None),
-        127 => (Kind::NotFound, "rsync is not installed".to_owned(), Some("Install the package `rsync` there.".to_owned())),
+        127 => (
+            Kind::NotFound,
+            "rsync is not installed".to_owned(),
+            Some("Install the package `rsync` there.".to_owned()),
+        ),
         1 | 2 | 4 => (Kind::Input, format!("rsync does not accept this: {}", first()), None),
-        5 | 10 | 12 | 30 | 35 | 255 => (Kind::Connect, format!("rsync cannot reach or lost the other side: {}", first()), None),
+        5 | 10 | 12 | 30 | 35 | 255 => {
+            (Kind::Connect, format!("rsync cannot reach or lost the other side: {}", first()), None)
+        }
         code => (Kind::Exit, format!("rsync ended with status {code}: {}", first()), Some(all)),
     }
 }
@@ -321,9 +346,14 @@ fn lines(stats: &Stats, items: &[String]) -> Vec<String> {
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    let mut sum = format!("{} files, {} of {}", stats.files, units::say_size(stats.bytes), units::say_size(stats.total_bytes));
+    let mut sum = format!(
+        "{} files, {} of {}",
+        stats.files,
+        units::say_size(stats.bytes),
+        units::say_size(stats.total_bytes)
+    );
     if stats.deleted > 0 {
-        sum.push_str(&format!(", {} deleted", stats.deleted));
+        let _infallible = write!(sum, ", {} deleted", stats.deleted);
     }
     lines.push(sum);
     lines
@@ -366,7 +396,12 @@ impl Action for Rsync {
         }
         let planning = cx.lane.run().mode == Mode::Plan;
         for path in &missing {
-            crate::primitives::files::require(cx, false, path, "Name what is there, or leave it out.")?;
+            crate::primitives::files::require(
+                cx,
+                false,
+                path,
+                "Name what is there, or leave it out.",
+            )?;
         }
         // Before a big copy a dry run costs what the copy itself costs, so only a plan makes it.
         let preview = if planning && missing.is_empty() {
@@ -402,7 +437,11 @@ impl Action for Rsync {
         if !self.to.is_remote() && !self.dry {
             // rsync makes the last directory only.
             let to = self.to.as_str();
-            let end = if self.to.ends_with_slash() { to.trim_end_matches('/') } else { to.rsplit_once('/').map_or("/", |(dir, _)| dir) };
+            let end = if self.to.ends_with_slash() {
+                to.trim_end_matches('/')
+            } else {
+                to.rsplit_once('/').map_or("/", |(dir, _)| dir)
+            };
             if !end.is_empty() {
                 change(cx, MAKE, [end], b"")?;
             }
@@ -446,7 +485,9 @@ impl Action for Rsync {
             cx.warn(format!(
                 "after {} passes rsync still takes {}, longer than {}",
                 sum.passes.len(),
-                units::say_duration(Duration::from_secs_f64(sum.passes.last().copied().unwrap_or_default())),
+                units::say_duration(Duration::from_secs_f64(
+                    sum.passes.last().copied().unwrap_or_default()
+                )),
                 units::say_duration(Duration::from_millis(until))
             ));
         }

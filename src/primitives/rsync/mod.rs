@@ -9,7 +9,10 @@ mod tests;
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::json;
 
-use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, field, raise, texts, to_dynamic, type_name, wrong};
+use super::bridge::{
+    Face, Options, Primitive, RhaiResultOf, Type, act, field, raise, texts, to_dynamic, type_name,
+    wrong,
+};
 use crate::effect::Registry;
 use action::Rsync;
 use sides::{Side, apart};
@@ -19,19 +22,54 @@ const RSYNC: Primitive = Primitive {
     family: "rsync",
     summary: "Copies with rsync, on the target: modes, owners, times, links, and ACLs and attributes where it can. As rsync has it, `/a/b/` copies what is in the directory and `/a/b` the directory itself.",
     params: &[
-        field("from", Type::TextOrList, "", "An absolute path, or several; or a spec such as `user@host:/path` or `rsync://host/module`."),
-        field("to", Type::Text, "", "The absolute path, or spec, of the directory that it goes into; made if it is not there."),
+        field(
+            "from",
+            Type::TextOrList,
+            "",
+            "An absolute path, or several; or a spec such as `user@host:/path` or `rsync://host/module`.",
+        ),
+        field(
+            "to",
+            Type::Text,
+            "",
+            "The absolute path, or spec, of the directory that it goes into; made if it is not there.",
+        ),
     ],
     options: &[
-        field("exclude", Type::TextOrList, "", "Patterns of what is left out, as rsync's `--exclude`."),
-        field("include", Type::TextOrList, "", "Patterns of what is copied though `exclude` matches; they come first."),
-        field("delete", Type::Bool, "false", "Deletes at the target what the source does not have."),
+        field(
+            "exclude",
+            Type::TextOrList,
+            "",
+            "Patterns of what is left out, as rsync's `--exclude`.",
+        ),
+        field(
+            "include",
+            Type::TextOrList,
+            "",
+            "Patterns of what is copied though `exclude` matches; they come first.",
+        ),
+        field(
+            "delete",
+            Type::Bool,
+            "false",
+            "Deletes at the target what the source does not have.",
+        ),
         field("checksum", Type::Bool, "false", "Compares contents instead of sizes and times."),
         field("bandwidth", Type::Size, "no limit", "Bytes a second at most: `\"20MiB\"`."),
-        field("relative", Type::Bool, "false", "Keeps the whole path of each source at the target, as rsync's `--relative`."),
+        field(
+            "relative",
+            Type::Bool,
+            "false",
+            "Keeps the whole path of each source at the target, as rsync's `--relative`.",
+        ),
         field("options", Type::TextOrList, "", "More options of rsync."),
         field("timeout", Type::Duration, "none", "How long one pass may take."),
-        field("until", Type::Duration, "one pass", "Repeats passes until the last one took no longer than this, or the next one is predicted not to."),
+        field(
+            "until",
+            Type::Duration,
+            "one pass",
+            "Repeats passes until the last one took no longer than this, or the next one is predicted not to.",
+        ),
         field("passes_max", Type::Int, "5", "How many passes at most with `until`."),
         field("dry", Type::Bool, "false", "Copies nothing; returns what would be copied."),
     ],
@@ -53,7 +91,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("--files-from=-", "standard input is empty; write the list to a file"),
 ];
 
-fn rsync(ctx: &NativeCallContext<'_>, from: &Dynamic, to: &str, options: Map) -> RhaiResultOf<Dynamic> {
+fn rsync(
+    ctx: &NativeCallContext<'_>,
+    from: &Dynamic,
+    to: &str,
+    options: Map,
+) -> RhaiResultOf<Dynamic> {
     let options = Options::new(ctx, &RSYNC, options)?;
     let side = |text: &str| {
         Side::new(text).map_err(|mut failure| {
@@ -66,7 +109,10 @@ fn rsync(ctx: &NativeCallContext<'_>, from: &Dynamic, to: &str, options: Map) ->
     } else if from.is_array() {
         texts(from).map_err(|why| wrong(ctx, format!("rsync: `from`: {why}")))?
     } else {
-        return Err(wrong(ctx, format!("rsync: `from` is text or a list of texts, found {}", type_name(from))));
+        return Err(wrong(
+            ctx,
+            format!("rsync: `from` is text or a list of texts, found {}", type_name(from)),
+        ));
     };
     if from.is_empty() {
         return Err(wrong(ctx, "rsync: `from` is an empty list"));
@@ -75,7 +121,10 @@ fn rsync(ctx: &NativeCallContext<'_>, from: &Dynamic, to: &str, options: Map) ->
     let to = side(to)?;
     for source in &from {
         if source.is_remote() && to.is_remote() {
-            return Err(wrong(ctx, format!("rsync: both sides are on other machines: {source} and {to}")));
+            return Err(wrong(
+                ctx,
+                format!("rsync: both sides are on other machines: {source} and {to}"),
+            ));
         }
         if !source.is_remote() && !to.is_remote() {
             apart(source.as_str(), to.as_str()).map_err(|failure| raise(ctx, failure.into()))?;
@@ -87,17 +136,18 @@ fn rsync(ctx: &NativeCallContext<'_>, from: &Dynamic, to: &str, options: Map) ->
             return Err(options.wrong("options", &format!("`{option}` is refused: {why}")));
         }
         if !option.starts_with('-') || option == "--" {
-            return Err(options.wrong("options", &format!("`{option}` is no option; write `--name=value`")));
+            return Err(
+                options.wrong("options", &format!("`{option}` is no option; write `--name=value`"))
+            );
         }
     }
     let millis = |key| -> RhaiResultOf<Option<u64>> {
         Ok(options.duration(key)?.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     };
     let passes = options.int("passes_max").unwrap_or(5);
-    let passes_max = u32::try_from(passes)
-        .ok()
-        .filter(|passes| *passes > 0)
-        .ok_or_else(|| options.wrong("passes_max", &format!("expected a number from 1, found {passes}")))?;
+    let passes_max = u32::try_from(passes).ok().filter(|passes| *passes > 0).ok_or_else(|| {
+        options.wrong("passes_max", &format!("expected a number from 1, found {passes}"))
+    })?;
     let dry = options.flag("dry", false);
     if dry && options.has("until") {
         return Err(options.wrong("until", "a dry run has one pass"));
@@ -132,7 +182,9 @@ fn rsync(ctx: &NativeCallContext<'_>, from: &Dynamic, to: &str, options: Map) ->
 
 /// Adds the family to the face of the language.
 pub(super) fn register(face: &mut Face) {
-    face.add(&RSYNC, |ctx: NativeCallContext<'_>, from: Dynamic, to: &str| rsync(&ctx, &from, to, Map::new()));
+    face.add(&RSYNC, |ctx: NativeCallContext<'_>, from: Dynamic, to: &str| {
+        rsync(&ctx, &from, to, Map::new())
+    });
     face.add(&RSYNC, |ctx: NativeCallContext<'_>, from: Dynamic, to: &str, options: Map| {
         rsync(&ctx, &from, to, options)
     });

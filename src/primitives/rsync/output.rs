@@ -113,7 +113,9 @@ impl Output {
             each(step);
         } else if let Some((key, value)) = line.split_once(':') {
             match key {
-                "Number of regular files transferred" | "Number of files transferred" => self.stats.files = number(value),
+                "Number of regular files transferred" | "Number of files transferred" => {
+                    self.stats.files = number(value);
+                }
                 "Total transferred file size" => self.stats.bytes = number(value),
                 "Total file size" => self.stats.total_bytes = number(value),
                 "Number of deleted files" => self.stats.deleted = number(value),
@@ -170,7 +172,8 @@ mod tests {
         }
         output.finish();
 
-        let stats = Stats { files: 2, bytes: 600_000, total_bytes: 18_300_002, deleted: 1, changes: 7 };
+        let stats =
+            Stats { files: 2, bytes: 600_000, total_bytes: 18_300_002, deleted: 1, changes: 7 };
         assert_eq!(output.stats, stats);
         let last = steps.last().unwrap();
         assert_eq!((last.bytes, last.percent, last.files), (600_000, 3, Some((65, 65))));
@@ -179,9 +182,18 @@ mod tests {
     #[test]
     fn lines_of_progress_are_read_with_and_without_separators() {
         let line = "    159,219,712  29%  151.81MB/s    0:01:02  ";
-        let expected = Step { bytes: 159_219_712, percent: 29, rate: "151.81MB/s".into(), seconds: 62, files: None };
+        let expected = Step {
+            bytes: 159_219_712,
+            percent: 29,
+            rate: "151.81MB/s".into(),
+            seconds: 62,
+            files: None,
+        };
         assert_eq!(step(line), Some(expected));
-        assert_eq!(step("  1200000   6%   10.81MB/s    1:00:00 (xfr#4, ir-chk=1058/2065)").unwrap().files, Some((1007, 2065)));
+        assert_eq!(
+            step("  1200000   6%   10.81MB/s    1:00:00 (xfr#4, ir-chk=1058/2065)").unwrap().files,
+            Some((1007, 2065))
+        );
         assert_eq!(step("Number of files: 65"), None);
     }
 
@@ -202,9 +214,17 @@ mod tests {
     #[test]
     fn capabilities_are_read() {
         let able = Able::read(VERSION);
-        assert_eq!((able.version, able.acls, able.xattrs, able.hardlinks), ((3, 5), true, true, true));
-        let small = Able::read("rsync  version 2.6.9  protocol version 29\nCapabilities: 64-bit files, socketpairs, hardlinks, no ACLs,\n    no xattrs, iconv\n");
-        assert_eq!((small.version, small.acls, small.xattrs, small.tells_progress()), ((2, 6), false, false, false));
+        assert_eq!(
+            (able.version, able.acls, able.xattrs, able.hardlinks),
+            ((3, 5), true, true, true)
+        );
+        let small = Able::read(
+            "rsync  version 2.6.9  protocol version 29\nCapabilities: 64-bit files, socketpairs, hardlinks, no ACLs,\n    no xattrs, iconv\n",
+        );
+        assert_eq!(
+            (small.version, small.acls, small.xattrs, small.tells_progress()),
+            ((2, 6), false, false, false)
+        );
     }
 
     proptest! {

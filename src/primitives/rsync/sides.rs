@@ -15,17 +15,24 @@ impl Side {
     ///
     /// # Errors
     /// `input` if it is empty, `/`, relative, or would be taken for an option.
-    pub(super) fn new(text: &str) -> Result<Self, Failure> {
+    pub(super) fn new(text: &str) -> Result<Self, Box<Failure>> {
         let side = Self(text.to_owned());
         if side.is_remote() {
             if text.starts_with('-') || text.contains(['\n', '\0']) {
-                return Err(Failure::input(format!("it is no place for rsync: `{}`", text.escape_debug())));
+                return Err(Failure::input(format!(
+                    "it is no place for rsync: `{}`",
+                    text.escape_debug()
+                ))
+                .into());
             }
             return Ok(side);
         }
         // The slash at the end has a meaning; everything else is made plain.
         let at = At::new(text).map_err(|mut failure| {
-            if text.starts_with('/') && text.bytes().all(|byte| matches!(byte, b'/' | b'.')) && !text.contains("..") {
+            if text.starts_with('/')
+                && text.bytes().all(|byte| matches!(byte, b'/' | b'.'))
+                && !text.contains("..")
+            {
                 failure.message = format!("rsync refuses the root of the file system: `{text}`");
             }
             failure
@@ -73,18 +80,28 @@ impl std::fmt::Display for Side {
 ///
 /// # Errors
 /// `input`, naming both.
-pub(super) fn apart(from: &str, to: &str) -> Result<(), Failure> {
+pub(super) fn apart(from: &str, to: &str) -> Result<(), Box<Failure>> {
     let (source, place) = (from.trim_end_matches('/'), to.trim_end_matches('/'));
     if source.is_empty() || place.is_empty() {
-        return Err(Failure::input(format!("rsync refuses the root of the file system: {from} to {to}")));
+        return Err(Failure::input(format!(
+            "rsync refuses the root of the file system: {from} to {to}"
+        ))
+        .into());
     }
-    let within = |inner: &str, outer: &str| inner == outer || inner.starts_with(&format!("{outer}/"));
+    let within =
+        |inner: &str, outer: &str| inner == outer || inner.starts_with(&format!("{outer}/"));
     if within(place, source) {
-        return Err(Failure::input(format!("the target of rsync is inside its source: {to} in {from}")));
+        return Err(Failure::input(format!(
+            "the target of rsync is inside its source: {to} in {from}"
+        ))
+        .into());
     }
     if within(source, place) {
-        return Err(Failure::input(format!("the source of rsync is inside its target: {from} in {to}"))
-            .with_hint("Name a place of its own, as a copy over the source would destroy it."));
+        return Err(Failure::input(format!(
+            "the source of rsync is inside its target: {from} in {to}"
+        ))
+        .with_hint("Name a place of its own, as a copy over the source would destroy it.")
+        .into());
     }
     Ok(())
 }
