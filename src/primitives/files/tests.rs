@@ -99,9 +99,11 @@ impl Case {
         PathBuf::from(format!("/var/tmp/upgrade-host-{}/{}", id.trim(), self.id))
     }
 
+    /// Makes the ground of a test, with the system's tools whatever PATH the family's scripts are tried with.
     fn sh(&self, line: &str) {
-        let status =
-            Process::new("sh").args(["-ec", line]).current_dir(self.dir()).status().unwrap();
+        let mut sh = Process::new("/bin/sh");
+        sh.args(["-ec", line]).current_dir(self.dir()).env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let status = sh.status().unwrap();
         assert!(status.success(), "{line}");
     }
 }
