@@ -199,14 +199,10 @@ impl Job {
 
     /// Says the whole command, and where and as whom it would run.
     fn changes(&self) -> Vec<String> {
-        let mut how = String::new();
-        if let Some(dir) = &self.dir {
-            how.push_str(&format!(" in {dir}"));
-        }
-        if let Some(sudo) = &self.sudo {
-            how.push_str(&format!(" as {}", sudo.user.as_deref().unwrap_or("root")));
-        }
-        vec![format!("run `{}`{how}", self.display())]
+        let dir = self.dir.iter().map(|dir| format!(" in {dir}"));
+        let user =
+            self.sudo.iter().map(|sudo| format!(" as {}", sudo.user.as_deref().unwrap_or("root")));
+        vec![format!("run `{}`{}", self.display(), dir.chain(user).collect::<String>())]
     }
 
     fn command(&self, cx: &Cx<'_>, reads: bool) -> Result<Command> {
@@ -593,17 +589,17 @@ fn job(
     })
 }
 
-fn ran(ran: Ran) -> Dynamic {
+fn ran(ran: &Ran) -> Dynamic {
     to_dynamic(serde_json::json!({ "code": ran.code, "stdout": ran.stdout, "stderr": ran.stderr }))
 }
 
 /// Adds the family to the face of the language.
 pub(super) fn register(face: &mut Face) {
     fn sh(ctx: &NativeCallContext<'_>, line: &Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
-        act(ctx, &Sh(job(ctx, &SH, shell(line), options)?)).map(ran)
+        act(ctx, &Sh(job(ctx, &SH, shell(line), options)?)).map(|ended| ran(&ended))
     }
     fn run(ctx: &NativeCallContext<'_>, words: &Dynamic, options: Map) -> RhaiResultOf<Dynamic> {
-        act(ctx, &Run(job(ctx, &RUN, list(words), options)?)).map(ran)
+        act(ctx, &Run(job(ctx, &RUN, list(words), options)?)).map(|ended| ran(&ended))
     }
     fn output(ctx: &NativeCallContext<'_>, what: &Dynamic, options: Map) -> RhaiResultOf<String> {
         ask(ctx, Output(job(ctx, &OUTPUT, either(what), options)?))

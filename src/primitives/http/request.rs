@@ -164,11 +164,11 @@ enum Trouble {
     /// Not for a reason that another try would change.
     Final(Halt),
     /// The way to the target is broken, and nothing of the request left.
-    Unreachable(Failure),
+    Unreachable(Box<Failure>),
     /// Nothing of the request left, so another try is safe.
-    NotSent(Failure),
+    NotSent(Box<Failure>),
     /// It left, and what became of it is not known.
-    NoAnswer(Failure),
+    NoAnswer(Box<Failure>),
 }
 
 impl From<Halt> for Trouble {
@@ -200,12 +200,11 @@ pub(crate) fn request(cx: &Cx<'_>, request: &Request) -> Result<Response> {
                 let since = *cut.get_or_insert_with(Instant::now);
                 if since.elapsed() >= cx.lane.run().reconnect {
                     failure.lost = false;
-                    return Err(failure.into());
+                    return Err(Halt::Failure(failure));
                 }
                 cx.sleep(Duration::from_secs(1))?;
                 continue;
             }
-            Err(Trouble::Unreachable(failure)) => return Err(failure.into()),
             Ok(response) if left > 0 && request.retry_status.contains(&response.status) => {
                 format!("status {}", response.status)
             }
@@ -213,10 +212,12 @@ pub(crate) fn request(cx: &Cx<'_>, request: &Request) -> Result<Response> {
             Ok(response) => return Err(refused(cx, request, &response).into()),
             Err(Trouble::NotSent(failure)) if left > 0 => failure.message,
             Err(Trouble::NoAnswer(failure)) if left > 0 && request.repeatable => failure.message,
-            Err(Trouble::NotSent(failure)) => return Err(failure.into()),
+            Err(Trouble::NotSent(failure) | Trouble::Unreachable(failure)) => {
+                return Err(Halt::Failure(failure));
+            }
             Err(Trouble::NoAnswer(mut failure)) => {
                 failure.lost |= !request.repeatable;
-                return Err(failure.into());
+                return Err(Halt::Failure(failure));
             }
             Err(Trouble::Final(halt)) => return Err(halt),
         };
@@ -278,19 +279,14 @@ fn exchange(cx: &Cx<'_>, request: &Request) -> Result<Response, Trouble> {
 }
 
 /// Turns a request into what the redirect asks for.
-fn redirect(
-    request: &Request,
-    outgoing: &mut Outgoing,
-    status: u16,
-    location: &str,
-) -> Result<(), Failure> {
+fn redirect(request: &Request, outgoing: &mut Outgoing, status: u16, location: &str) -> Result<()> {
     let to = url::join(&outgoing.uri, location)
         .and_then(|to| url::parse(&to))
         .map_err(|why| request.failure(Kind::Check, format!("it redirects to nowhere: {why}")))?;
     let secure = |uri: &Uri| uri.scheme_str() == Some("https");
     if secure(&outgoing.uri) && !secure(&to) {
         let message = "it redirects from https to http, which is not followed";
-        return Err(request.failure(Kind::Denied, message));
+        return Err(request.failure(Kind::Denied, message).into());
     }
     let elsewhere = to.authority() != outgoing.uri.authority();
     if elsewhere {
@@ -313,7 +309,7 @@ fn redirect(
         outgoing.headers.remove("content-type");
     } else if elsewhere && outgoing.body.is_some() {
         let message = "it redirects to another server, which is not given the body";
-        return Err(request.failure(Kind::Denied, message));
+        return Err(request.failure(Kind::Denied, message).into());
     }
     outgoing.uri = to;
     Ok(())
@@ -457,13 +453,9 @@ fn send(
             Halt::Failure(mut failure) => {
                 failure.message = format!("{}: {}", request.summary(), failure.message);
                 failure.command = Some(request.summary());
-                if failure.lost {
-                    Trouble::Unreachable(*failure)
-                } else {
-                    Trouble::NotSent(*failure)
-                }
+                if failure.lost { Trouble::Unreachable(failure) } else { Trouble::NotSent(failure) }
             }
-            halt => Trouble::Final(halt),
+            halt @ Halt::Stop(_) => Trouble::Final(halt),
         },
     )?;
     let sent = Arc::new(AtomicBool::new(false));
@@ -496,14 +488,14 @@ fn send(
     };
     receive(request, raw.map_err(&trouble)?).map_err(|error| match error {
         Ended::Error(error) => trouble(error),
-        Ended::Failure(failure) => Trouble::from(failure),
+        Ended::Failure(failure) => Trouble::Final(Halt::Failure(failure)),
     })
 }
 
 /// Why a body did not come.
 enum Ended {
     Error(ureq::Error),
-    Failure(Failure),
+    Failure(Box<Failure>),
 }
 
 fn receive(request: &Request, raw: Raw<ureq::Body>) -> Result<(Response, Option<String>), Ended> {
@@ -542,7 +534,7 @@ fn receive(request: &Request, raw: Raw<ureq::Body>) -> Result<(Response, Option<
             failure.hint = Some("Raise `max`, or ask for less.".to_owned());
             failure.code = Some(i32::from(status));
             failure.stdout = String::from_utf8_lossy(&bytes[..HEAD.min(max)]).into_owned();
-            return Err(Ended::Failure(failure));
+            return Err(Ended::Failure(Box::new(failure)));
         }
         bytes.truncate(max);
     }
@@ -613,11 +605,12 @@ fn trouble(
         return match halt {
             Halt::Failure(mut lost) => {
                 lost.message = format!("{}: {}", request.summary(), lost.message);
-                if sent { Trouble::NoAnswer(*lost) } else { Trouble::Unreachable(*lost) }
+                if sent { Trouble::NoAnswer(lost) } else { Trouble::Unreachable(lost) }
             }
-            halt => Trouble::Final(halt),
+            halt @ Halt::Stop(_) => Trouble::Final(halt),
         };
     }
+    let failure = Box::new(failure);
     if sent { Trouble::NoAnswer(failure) } else { Trouble::NotSent(failure) }
 }
 

@@ -6,8 +6,9 @@ use pretty_assertions::assert_eq;
 use rhai::Engine;
 
 use super::*;
+use crate::call::CallKey;
 use crate::effect::bench::Bench;
-use crate::effect::{Lane, Mode, perform, query, roll_back};
+use crate::effect::{Lane, Mode, perform, roll_back};
 use crate::error::{Halt, Stop};
 use crate::primitives::bridge::{Seat, failure_from_dynamic, stop_from_dynamic};
 
@@ -281,8 +282,11 @@ fn bench() -> Bench {
     Bench::new(registry)
 }
 
+/// Looks without a call, so that it is no part of the run.
 fn status(lane: &Lane, pair: &Pair) -> State {
-    query(lane, None, Status { name: pair.0.clone() }).unwrap()
+    let call = CallKey { lane: "test".into(), step: String::new(), action: String::new(), nth: 1 };
+    let cx = Cx { lane, target: lane.target(), call: &call };
+    pair.interface().state(&cx).unwrap()
 }
 
 #[test]
@@ -324,7 +328,7 @@ fn another_process_undoes_it() {
     let undone = roll_back(&lane).unwrap();
 
     assert_eq!((undone.done, undone.failed), (1, vec![]));
-    let after = query(&bench.lane(Mode::Plan), None, Status { name: pair.0.clone() }).unwrap();
+    let after = status(&lane, &pair);
     assert_eq!(before.kept.missing(&after).lines(), [""; 0]);
     assert!(lane.run().obligations.all().is_empty());
 }
