@@ -2,6 +2,7 @@
 //! API that listens on its loopback alone can be used, and no password stands in a command line there.
 
 mod connector;
+mod exchange;
 mod request;
 mod url;
 mod wait;

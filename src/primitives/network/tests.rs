@@ -1,15 +1,17 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pretty_assertions::assert_eq;
 use rhai::Engine;
 
+use super::state::{SPOOL, State};
 use super::*;
 use crate::call::CallKey;
 use crate::effect::bench::Bench;
-use crate::effect::{Lane, Mode, perform, roll_back};
-use crate::error::{Halt, Stop};
+use crate::effect::{Cx, Lane, Mode, perform, roll_back};
+use crate::error::{Halt, Kind, Result, Stop};
 use crate::primitives::bridge::{Seat, failure_from_dynamic, stop_from_dynamic};
 
 /// What a Debian host with a bridge, a VLAN on it, a bond and a tunnel prints.

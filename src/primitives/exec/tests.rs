@@ -3,10 +3,11 @@ use std::sync::Arc;
 use pretty_assertions::assert_eq;
 use rhai::Engine;
 
+use super::job::{Become, refused};
 use super::*;
 use crate::effect::bench::Bench;
-use crate::effect::{Lane, Mode, perform, roll_back};
-use crate::error::Stop;
+use crate::effect::{Lane, Mode, SecretRef, perform, roll_back};
+use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::What;
 use crate::primitives::bridge::{Seat, failure_from_dynamic, stop_from_dynamic};
 
