@@ -31,7 +31,7 @@ const FORGET: &str = r#"rm -f "$2/interface-$1" "$2/interface-$1.new"; rmdir "$2
 
 /// Takes an interface down or up. $1 interface, $2 manager, $3 `down` or `up`. ifupdown may think that it is so
 /// already, or may have a stanza that leaves the link alone; then the kernel is told.
-const SET: &str = r#"
+pub(super) const SET: &str = r#"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
 [ "$(id -u)" = 0 ] || { echo 'only root may change interfaces' >&2; exit 77; }
 is() {

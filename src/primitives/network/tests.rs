@@ -417,6 +417,44 @@ fn the_interface_of_our_own_session_is_refused_on_a_real_host() {
     assert!(own::carries_us(&format!("{}p", pair.0), &seen, None, false).is_some());
 }
 
+/// Runs one of our scripts with stand-ins for ifupdown that note what they are asked and do nothing.
+fn with_ifupdown(bench: &Bench, script: &str, arguments: [&str; 3]) -> String {
+    let log = bench.path().join("log");
+    for name in ["ifup", "ifdown", "ifquery"] {
+        let path = bench.path().join(name);
+        let body = format!("#!/bin/sh\necho {name} \"$@\" >>{}\n", log.display());
+        std::fs::write(&path, body).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    let out = std::process::Command::new("/bin/sh")
+        .args(["-c", script, "sh"])
+        .args(arguments)
+        .env("PATH", format!("{}:/usr/bin:/bin", bench.path().display()))
+        .output()
+        .unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn ifupdown_is_asked_first_and_the_kernel_if_that_did_nothing() {
+    let Some(pair) = Pair::new() else { return };
+    let bench = bench();
+    let seen = state::parse(&with_ifupdown(&bench, state::LOOK, [&pair.0, SPOOL, ""]));
+    assert_eq!(seen.state(&pair.0).unwrap().manager, "ifupdown");
+
+    with_ifupdown(&bench, interface::SET, [&pair.0, "ifupdown", "down"]);
+    assert!(!status(&bench.lane(Mode::Run), &pair).up);
+    with_ifupdown(&bench, interface::SET, [&pair.0, "ifupdown", "up"]);
+    assert!(status(&bench.lane(Mode::Run), &pair).up);
+
+    let log = std::fs::read_to_string(bench.path().join("log")).unwrap().replace(&pair.0, "X");
+    assert_eq!(
+        log.lines().collect::<Vec<_>>(),
+        ["ifquery X", "ifdown X", "ifdown --force X", "ifup X", "ifup --force X"]
+    );
+}
+
 #[test]
 fn an_unknown_interface_on_this_host_is_not_found() {
     let lane = bench().lane(Mode::Run);
