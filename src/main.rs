@@ -1,2 +1,7 @@
 //! The `upgrade-host` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    upgrade_host::cli::main(std::env::args_os())
+}

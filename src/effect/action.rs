@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::Cx;
+use super::lane::Lane;
 use crate::call::Access;
 use crate::error::Result;
 use crate::journal::{Debt, Inverse};
@@ -47,6 +48,17 @@ pub enum Owes {
     Opens(Debt),
     /// It switches the thing with this key on again.
     Closes(String),
+    /// It hands an open one over on purpose: neither a failure nor a rollback switches it on.
+    Keeps {
+        /// The target.
+        target: String,
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: String,
+        /// Until when.
+        due: Option<jiff::Timestamp>,
+    },
 }
 
 /// An action. The contract:
@@ -91,6 +103,10 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn subject(&self) -> Option<String> {
         None
     }
+
+    /// Notes down in the run what later calls need to know of this one. Called whenever the call begins, is planned or is
+    /// recalled, also if it fails afterwards.
+    fn remember(&self, _lane: &Lane, _before: &Self::Before) {}
 
     /// Returns whether this output means that something changed.
     fn changed(&self, _output: &Self::Output) -> bool {

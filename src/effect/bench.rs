@@ -20,9 +20,11 @@ use crate::transport::{Cancel, Local};
 pub(crate) struct Bench {
     /// Where the store is; tests put their files beside it.
     pub(crate) dir: tempfile::TempDir,
+    id: String,
     registry: Arc<Registry>,
     events: Arc<Mutex<Vec<Event>>>,
     services: BTreeMap<String, super::ServiceCommands>,
+    asker: Arc<dyn super::Asker>,
 }
 
 #[derive(Debug)]
@@ -56,14 +58,28 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         Self {
             dir,
+            id: "run-0001".to_owned(),
             registry: Arc::new(registry),
             events: Arc::default(),
             services: BTreeMap::new(),
+            asker: Arc::new(Nobody),
         }
+    }
+
+    /// Answers questions from now on.
+    pub(crate) fn asker(mut self, asker: Arc<dyn super::Asker>) -> Self {
+        self.asker = asker;
+        self
     }
 
     pub(crate) fn service(mut self, name: &str, commands: super::ServiceCommands) -> Self {
         self.services.insert(name.to_owned(), commands);
+        self
+    }
+
+    /// Gives the run another id: what it keeps on this machine is named after that.
+    pub(crate) fn named(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.id);
         self
     }
 
@@ -73,7 +89,7 @@ impl Bench {
 
     /// Begins or resumes the one run of this bench.
     pub(crate) fn lane(&self, mode: Mode) -> Lane {
-        let id = "run-0001";
+        let id = self.id.as_str();
         let store = Sqlite::open(&self.dir.path().join("state")).unwrap();
         if store.find(id).is_err() {
             store
@@ -115,7 +131,7 @@ impl Bench {
             clock: Arc::new(SystemClock),
             secrets: Arc::new(Known),
             redactor: Redactor::new(),
-            asker: Arc::new(Nobody),
+            asker: Arc::clone(&self.asker),
             targets: Arc::new(One(Arc::clone(&target))),
             services: self.services.clone(),
             default_app: None,
@@ -125,6 +141,9 @@ impl Bench {
             point_of_no_return: Mutex::default(),
             window: Mutex::default(),
             assumed: Mutex::default(),
+            params: BTreeMap::new(),
+            notes: Mutex::default(),
+            fatal: Mutex::default(),
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)

@@ -202,6 +202,13 @@ pub struct Run {
     pub window: Mutex<Option<Window>>,
     /// The state that planned actions leave behind, by target and subject.
     pub assumed: Mutex<BTreeMap<(String, String), Value>>,
+    /// The parameters of the run, by target; those under the empty name hold for every other.
+    pub params: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What families remember from call to call within the run, by target and subject. Rebuilt by replay, for it is
+    /// filled from the outputs of calls.
+    pub notes: Mutex<BTreeMap<(String, String), Value>>,
+    /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
+    pub fatal: Mutex<std::collections::BTreeSet<String>>,
     /// Targets on which something may have been left that the end of the run removes.
     pub touched: Mutex<BTreeMap<String, Arc<Target>>>,
 }

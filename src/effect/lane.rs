@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::context::{Run, Target};
+use super::context::{Mode, Run, Target};
 use crate::call::CallKey;
 use crate::error::Result;
 use crate::event::{Event, What};
 use crate::journal::Inverse;
 
 /// The application that the adapter primitives act on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
     /// The adapter's name: `ahsay_obs`.
     pub adapter: String,
@@ -78,8 +79,10 @@ struct State {
     undo: Vec<Undo>,
     inside: Vec<Inside>,
     apps: HashMap<String, App>,
+    /// The newest mark of each log, by target and file.
+    marks: HashMap<(String, String), Value>,
     /// The open obligation opened last in this lane, for `keep_off`.
-    last_debt: Option<(String, String)>,
+    last_debt: Option<(String, String, CallKey)>,
 }
 
 struct Inner {
@@ -102,18 +105,11 @@ impl fmt::Debug for Lane {
 impl Lane {
     /// Makes the main lane of a run, acting on `target`.
     pub fn main(run: Arc<Run>, target: Arc<Target>) -> Self {
-        Self::make(run, "main".to_owned(), target, HashMap::new(), Vec::new(), false)
+        Self::make(run, "main".to_owned(), target, State::default(), false)
     }
 
-    fn make(
-        run: Arc<Run>,
-        name: String,
-        target: Arc<Target>,
-        apps: HashMap<String, App>,
-        steps: Vec<String>,
-        undoing: bool,
-    ) -> Self {
-        let state = State { steps, targets: vec![target], apps, ..State::default() };
+    fn make(run: Arc<Run>, name: String, target: Arc<Target>, state: State, undoing: bool) -> Self {
+        let state = State { targets: vec![target], ..state };
         Self(Arc::new(Inner { run, name, undoing, state: Mutex::new(state) }))
     }
 
@@ -193,7 +189,8 @@ impl Lane {
         let mut state = self.state();
         state.branches += 1;
         let number = state.branches;
-        let (apps, steps) = (state.apps.clone(), state.steps.clone());
+        let (apps, marks) = (state.apps.clone(), state.marks.clone());
+        let steps = state.steps.clone();
         drop(state);
         let here = self.target();
         targets
@@ -201,14 +198,9 @@ impl Lane {
             .map(|(key, target)| {
                 let name = format!("{} > each {number} > {key}", self.0.name);
                 let target = target.clone().unwrap_or_else(|| Arc::clone(&here));
-                Self::make(
-                    Arc::clone(&self.0.run),
-                    name,
-                    target,
-                    apps.clone(),
-                    steps.clone(),
-                    self.0.undoing,
-                )
+                let (apps, marks, steps) = (apps.clone(), marks.clone(), steps.clone());
+                let state = State { apps, marks, steps, ..State::default() };
+                Self::make(Arc::clone(&self.0.run), name, target, state, self.0.undoing)
             })
             .collect()
     }
@@ -216,14 +208,8 @@ impl Lane {
     /// Makes the lane that undoes a call.
     pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
         let apps = self.state().apps.clone();
-        Self::make(
-            Arc::clone(&self.0.run),
-            format!("undo {of}"),
-            target,
-            apps,
-            vec!["undo".to_owned()],
-            true,
-        )
+        let state = State { apps, steps: vec!["undo".to_owned()], ..State::default() };
+        Self::make(Arc::clone(&self.0.run), format!("undo {of}"), target, state, true)
     }
 
     /// Remembers something to take back. A lane that undoes remembers nothing.
@@ -258,13 +244,26 @@ impl Lane {
         self.state().apps.insert(target.name.clone(), app);
     }
 
-    /// Returns the target and key of the obligation opened last in this lane.
-    pub fn last_debt(&self) -> Option<(String, String)> {
+    /// Returns the newest mark of a log of the current target.
+    pub fn mark(&self, log: &str) -> Option<Value> {
+        let key = (self.target().name.clone(), log.to_owned());
+        self.state().marks.get(&key).cloned()
+    }
+
+    /// Remembers the newest mark of a log of the current target. Marks come out of recorded calls, so that a replay
+    /// remembers the same.
+    pub fn set_mark(&self, log: &str, mark: Value) {
+        let key = (self.target().name.clone(), log.to_owned());
+        self.state().marks.insert(key, mark);
+    }
+
+    /// Returns the target and key of the obligation opened last in this lane, and the call that opened it.
+    pub fn last_debt(&self) -> Option<(String, String, CallKey)> {
         self.state().last_debt.clone()
     }
 
-    pub(super) fn set_last_debt(&self, target: &str, key: &str) {
-        self.state().last_debt = Some((target.to_owned(), key.to_owned()));
+    pub(super) fn set_last_debt(&self, target: &str, key: &str, call: &CallKey) {
+        self.state().last_debt = Some((target.to_owned(), key.to_owned(), call.clone()));
     }
 
     pub(super) fn inside(&self) -> Option<Inside> {
@@ -282,6 +281,22 @@ impl Lane {
         self.state().inside.push(inside);
         let _leave = Leave(self);
         body()
+    }
+
+    /// Returns whether the next call is live: replay has reached the end of what this lane has on record.
+    pub fn is_live(&self) -> bool {
+        let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.rest(&self.0.name).is_empty()
+    }
+
+    /// Adds something to the journal that is not a call, unless it is there already because this is a replay.
+    pub fn record(&self, body: crate::journal::Body) -> Result<()> {
+        match &self.0.run.store {
+            Some(store) if self.0.run.mode == Mode::Run && self.is_live() => {
+                Ok(store.append(&self.0.run.id, body)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells what happened.

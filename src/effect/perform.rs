@@ -138,7 +138,7 @@ impl<A: Action> One<'_, A> {
         let obligations = &self.lane.run().obligations;
         if let Some(debt) = &recorded.opens {
             obligations.open(&recorded.target, debt, recorded.began);
-            self.lane.set_last_debt(&recorded.target, &debt.key);
+            self.lane.set_last_debt(&recorded.target, &debt.key, &recorded.call);
         }
         if let (Some(key), Some(Outcome::Done { .. }), Some(ended)) =
             (&recorded.closes, &recorded.outcome, recorded.ended)
@@ -147,6 +147,9 @@ impl<A: Action> One<'_, A> {
         }
         if let Some(inverse) = &recorded.inverse {
             self.push_undo(inverse.clone());
+            if let Ok(before) = serde_json::from_value(recorded.before.clone()) {
+                self.action.remember(self.lane, &before);
+            }
         }
     }
 
@@ -197,6 +200,7 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { changes, output, after } if planning => {
+                self.action.remember(self.lane, &before);
                 if let (Some(subject), Some(after)) = (self.action.subject(), after) {
                     let key = (self.cx.target.name.clone(), subject);
                     let mut assumed =
@@ -247,8 +251,14 @@ impl<A: Action> One<'_, A> {
     /// Writes the intent, durable, with the prior state, the inverse and the obligation.
     fn intend(&self, before: &A::Before) -> Result<()> {
         let run = self.lane.run();
+        let mut keeps = None;
         let (opens, closes) = match self.action.owes(before) {
             Owes::Nothing => (None, None),
+            Owes::Keeps { target, key, reason, due } => {
+                run.obligations.keep(&target, &key, &reason);
+                keeps = Some(DebtChange::Keep { target, key, reason, due });
+                (None, None)
+            }
             // Undo switches off only what was off before, so nothing is owed, unless this run owed it before.
             Owes::Opens(debt)
                 if self.lane.is_undoing()
@@ -272,15 +282,16 @@ impl<A: Action> One<'_, A> {
             closes,
             place: self.place.clone(),
         };
-        let debts = opens
+        let opening = opens
             .iter()
-            .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() })
-            .collect();
+            .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() });
+        let debts = opening.chain(keeps).collect();
         if let Some(store) = &run.store {
             store.append_durable(&run.id, body, debts)?;
         }
+        self.action.remember(self.lane, before);
         if let Some(debt) = opens {
-            self.lane.set_last_debt(&target, &debt.key);
+            self.lane.set_last_debt(&target, &debt.key, self.cx.call);
             if run.obligations.open(&target, &debt, run.clock.now()) {
                 self.lane.emit(What::DebtOpened { what: debt.what, locks_out: debt.locks_out });
             }
@@ -434,7 +445,8 @@ impl<A: Action> One<'_, A> {
                 let changed = self.action.changed(&output);
                 let words = self.action.result(&output);
                 if let (Some(store), false) = (&run.store, planning) {
-                    let outcome = Outcome::Done { value: redacted, changed };
+                    let said = words.as_ref().map(|words| run.redactor.text(words));
+                    let outcome = Outcome::Done { value: redacted, changed, words: said };
                     let target = self.cx.target.name.clone();
                     let debts: Vec<_> = closes
                         .iter()

@@ -103,6 +103,23 @@ pub fn recall_inverses(lane: &Lane) {
     let mut calls: Vec<_> =
         cursor.all().into_iter().filter(|call| !call.call.lane.starts_with("undo ")).collect();
     calls.sort_by_key(|call| call.began);
+    // What `keep_off` handed over stays as it is.
+    let kept: Vec<_> = calls
+        .iter()
+        .filter(|call| call.call.action == "keep_off")
+        .filter_map(|call| {
+            Some((
+                call.action.get("target")?.as_str()?.to_owned(),
+                call.action.get("key")?.as_str()?.to_owned(),
+            ))
+        })
+        .collect();
+    calls.retain(|call| {
+        !call
+            .opens
+            .as_ref()
+            .is_some_and(|debt| kept.contains(&(call.target.clone(), debt.key.clone())))
+    });
     let undos: Vec<_> = calls
         .into_iter()
         .filter_map(|call| {

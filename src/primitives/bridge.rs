@@ -1,7 +1,7 @@
 //! Between Rhai and actions: finding the lane of a call, its place, its options; turning values and errors over. Each
 //! primitive is described once, by a [`Primitive`]; validation, `doc`, `check`, completion and `.d.rhai` all read that.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use rhai::{
@@ -10,6 +10,7 @@ use rhai::{
 };
 use serde_json::Value;
 
+use super::closure::Anchor;
 use crate::effect::{Action, Lane, Query, SecretRef, perform, query};
 use crate::error::{Failure, Halt, Place, Stop};
 use crate::units;
@@ -200,6 +201,8 @@ pub struct Seat {
     pub lane: Lane,
     /// The engine, for closures that are called later.
     pub engine: Weak<Engine>,
+    /// The first call's surroundings, through which adapters written in the runbook are found.
+    pub anchor: Arc<OnceLock<Anchor>>,
 }
 
 /// Returns the seat of a call.

@@ -23,7 +23,54 @@ use crate::error::{Failure, Halt, Kind, Place, Stop};
 pub struct Closure {
     pointer: FnPtr,
     store: NativeCallContextStore,
+    seat: Seat,
     engine: Arc<Engine>,
+}
+
+/// The surroundings of a call of the runbook: its functions and imports.
+#[derive(Clone)]
+pub struct Anchor(NativeCallContextStore);
+
+impl std::fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Anchor")
+    }
+}
+
+impl Anchor {
+    pub(super) fn new(ctx: &NativeCallContext<'_>) -> Self {
+        Self(ctx.store_data())
+    }
+}
+
+/// Calls a function by its name, wherever it is defined: the standard library, or the runbook of the seat's anchor.
+///
+/// # Errors
+/// What it throws.
+pub fn call_named(seat: &Seat, name: &str, arguments: Vec<Dynamic>) -> RhaiResultOf<Dynamic> {
+    let engine = super::bridge::engine(seat)?;
+    let pointer = FnPtr::new(name)?;
+    let tag = Dynamic::from(seat.clone());
+    match seat.anchor.get() {
+        Some(Anchor(store)) => {
+            let mut store = store.clone();
+            store.global.tag = tag;
+            let ctx = store.create_context(&engine);
+            pointer.call_raw(&ctx, None, arguments)
+        }
+        None => {
+            let mut global = engine.new_global_runtime_state();
+            global.tag = tag;
+            let ctx = NativeCallContext::new_with_all_fields(
+                &engine,
+                name,
+                None,
+                &global,
+                rhai::Position::NONE,
+            );
+            pointer.call_raw(&ctx, None, arguments)
+        }
+    }
 }
 
 impl std::fmt::Debug for Closure {
@@ -42,7 +89,8 @@ impl Closure {
         for value in pointer.iter_curry_mut() {
             *value = detach(value);
         }
-        Ok(Self { pointer, store: ctx.store_data(), engine: super::bridge::engine(&seat)? })
+        let engine = super::bridge::engine(&seat)?;
+        Ok(Self { pointer, store: ctx.store_data(), seat, engine })
     }
 
     /// Calls it on a lane, with as many of the arguments as it takes.
@@ -55,8 +103,7 @@ impl Closure {
             *value = detach(value);
         }
         let mut store = closure.store;
-        store.global.tag =
-            Dynamic::from(Seat { lane: lane.clone(), engine: Arc::downgrade(&self.engine) });
+        store.global.tag = Dynamic::from(Seat { lane: lane.clone(), ..self.seat.clone() });
         let ctx = store.create_context(&self.engine);
         let result = closure.pointer.call_raw(&ctx, None, arguments.clone());
         match result {

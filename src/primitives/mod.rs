@@ -24,6 +24,7 @@ mod time;
 mod users;
 
 use bridge::Face;
+pub use files::clean_script;
 
 use crate::effect::Registry;
 

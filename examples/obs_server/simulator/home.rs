@@ -245,8 +245,11 @@ pub fn create(plan: &Plan) -> Outcome<()> {
                 .unwrap_or(day.timestamp());
             format!("{},INFO,{message}\n", time.as_millisecond())
         };
-        let text = record(1, "Server,Free space of all user homes: 61%")
-            + &record(0, "Backup,12 backup jobs finished");
+        let text = [
+            record(1, "Server,Free space of all user homes: 61%"),
+            record(0, "Backup,12 backup jobs finished"),
+        ]
+        .concat();
         tree.file(&format!("system/SystemLog/{}.log", day.strftime("%Y-%m-%d")), &text)?;
     }
     users(plan, &user_homes)

@@ -24,7 +24,7 @@ fn script(bench: &Bench, lane: &Lane, text: &str) -> Result<Dynamic> {
     let mut engine = Engine::new();
     engine.register_global_module(face.module.into());
     let engine = Arc::new_cyclic(|weak| {
-        let seat = Seat { lane: lane.clone(), engine: weak.clone() };
+        let seat = Seat { lane: lane.clone(), engine: weak.clone(), anchor: Arc::default() };
         engine.set_default_tag(Dynamic::from(seat));
         engine
     });

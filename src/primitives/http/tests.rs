@@ -131,7 +131,11 @@ fn script(lane: &Lane, port: u16, text: &str) -> Result<Dynamic> {
     let mut engine = Engine::new();
     engine.register_global_module(face.module.into());
     let engine = Arc::new_cyclic(|weak| {
-        engine.set_default_tag(Dynamic::from(Seat { lane: lane.clone(), engine: weak.clone() }));
+        engine.set_default_tag(Dynamic::from(Seat {
+            lane: lane.clone(),
+            engine: weak.clone(),
+            anchor: Arc::default(),
+        }));
         engine
     });
     let mut scope = rhai::Scope::new();

@@ -470,7 +470,7 @@ fn script(lane: &Lane, text: &str) -> Result<Dynamic> {
     let mut engine = Engine::new();
     engine.register_global_module(face.module.into());
     let engine = Arc::new_cyclic(|weak| {
-        engine.set_default_tag(Dynamic::from(Seat { lane: lane.clone(), engine: weak.clone() }));
+        engine.set_default_tag(Dynamic::from(Seat { lane: lane.clone(), engine: weak.clone(), anchor: Arc::default() }));
         engine
     });
     engine.eval(text).map_err(|error| match *error {

@@ -1,1 +1,116 @@
-//! Targets over ssh2.
+//! Targets over ssh, on libssh2 in non-blocking mode.
+//!
+//! A [`Ssh`] handle is cheap to clone and connects at its first use. The thread that needs the connection makes it
+//! (`connect`, `host_key`, `auth`), then gives the session to one of a few reactor threads, which own all sessions and
+//! channels from then on (`reactor`, `session`, `work`, `tunnel`); nothing else ever calls libssh2 on them. The threads that
+//! wait for a command talk to the reactor through bounded queues (`exec`), so a slow reader holds back the remote
+//! program instead of filling the memory.
+//!
+//! What libssh2 forces upon us, and where it is kept: an operation that could not send is finished before any other
+//! begins (`session`); the status 0 that libssh2 reports for "no status yet" is not trusted, a line written by the
+//! remote shell is (`exec`); known hosts are read by our own parser, since libssh2's knows neither globs nor revoked
+//! keys (`known_hosts`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Sudo;
+use crate::secret::Secret;
+
+mod auth;
+mod base64;
+mod channel;
+mod connect;
+mod exec;
+mod handle;
+mod host_key;
+mod known_hosts;
+mod reactor;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod work;
+
+pub use handle::Ssh;
+
+/// A target and how to get there, as the configuration gives it.
+#[derive(Clone, Debug)]
+pub struct SshTarget {
+    /// The target's name, for messages.
+    pub name: String,
+    /// Host name or address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// The user to log in as.
+    pub user: String,
+    /// Private key files; if none, the usual ones below `~/.ssh`.
+    pub identities: Vec<PathBuf>,
+    /// Files of known host keys; if none, the user's and the system's.
+    pub known_hosts: Vec<PathBuf>,
+    /// The fingerprint that the host key must have, `SHA256:…`. Known hosts are not looked at then.
+    pub host_key: Option<String>,
+    /// The name under which the host key is known, instead of address and port.
+    pub host_key_alias: Option<String>,
+    /// The hops in between, outermost first.
+    pub jump: Vec<SshTarget>,
+    /// How to become another user, for every command that does not say so itself.
+    pub sudo: Option<Sudo>,
+    /// Password to log in with.
+    pub password: Option<Secret>,
+    /// Passphrase of encrypted private keys.
+    pub passphrase: Option<Secret>,
+    /// Whether the agent behind `SSH_AUTH_SOCK` is asked.
+    pub use_agent: bool,
+    /// How long connecting and logging in may take, each hop by itself.
+    pub connect_timeout: Duration,
+}
+
+impl SshTarget {
+    /// Makes a target with the usual port, keys, files and timeout.
+    pub fn new(
+        name: impl Into<String>,
+        user: impl Into<String>,
+        address: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            address: address.into(),
+            port: 22,
+            user: user.into(),
+            identities: Vec::new(),
+            known_hosts: Vec::new(),
+            host_key: None,
+            host_key_alias: None,
+            jump: Vec::new(),
+            sudo: None,
+            password: None,
+            passphrase: None,
+            use_agent: true,
+            connect_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What only a person can answer. Called on the thread that connects, never on a reactor.
+pub trait Questions: Send + Sync {
+    /// Asks for a password or passphrase; none if nobody is there to answer.
+    fn secret(&self, prompt: &str) -> Option<Secret>;
+    /// Asks whether an unknown host key is the right one.
+    fn trust_host_key(&self, target: &str, key_type: &str, fingerprint: &str) -> bool;
+}
+
+/// Answers nothing and trusts nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unattended;
+
+impl Questions for Unattended {
+    fn secret(&self, _prompt: &str) -> Option<Secret> {
+        None
+    }
+
+    fn trust_host_key(&self, _target: &str, _key_type: &str, _fingerprint: &str) -> bool {
+        false
+    }
+}

@@ -1,0 +1,210 @@
+//! The command line. Doc comments are the help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Takes live servers through risky maintenance: runbooks in Rhai, every effect journaled, undone or owed
+#[derive(Debug, Parser)]
+#[command(name = "upgrade-host", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    after_help = "upgrade-host FILE runs a runbook; upgrade-host FILE --help shows its parameters.\n\
+    Without arguments, on a terminal, the REPL opens.\n\n\
+    Exit status: 0 done · 1 failed and rolled back · 2 usage, configuration or script invalid, nothing done ·\n\
+    3 paused, resumable · 4 failed and not fully undone, or obligations open · 5 unknown outcome needs a decision ·\n\
+    6 journal locked, damaged or mismatched · 7 a dead-man switch fired · 130 interrupted and paused"
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Option<Commands>,
+}
+
+/// Options of every subcommand
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Common {
+    /// Act on these targets: a name, `@tag`, `all`, user@host, several separated by commas
+    #[arg(long, global = true, value_name = "TARGETS")]
+    pub(crate) on: Option<String>,
+    /// Set a parameter of the runbook
+    #[arg(long = "set", global = true, value_name = "K=V", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Read this configuration instead of the usual ones
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep the journal in this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Answer questions that have a safe default with it
+    #[arg(long, short = 'y', global = true)]
+    pub(crate) yes: bool,
+    /// Print JSON: a listing is one array, a run is one event a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Show all output of commands
+    #[arg(long, short = 'v', global = true)]
+    pub(crate) verbose: bool,
+    /// Sit out waits of days instead of ending the process
+    #[arg(long, global = true)]
+    pub(crate) stay: bool,
+    /// What Ctrl-C leads to when nobody can be asked
+    #[arg(long, global = true, value_name = "WHAT", value_parser = ["pause", "rollback"])]
+    pub(crate) on_interrupt: Option<String>,
+}
+
+/// The subcommands
+#[derive(Debug, Subcommand)]
+pub(super) enum Commands {
+    /// Run a runbook
+    Run(Script),
+    /// Say what a run would do, reading for real and changing nothing
+    Plan(Script),
+    /// Check runbooks without running them
+    Check {
+        /// The runbooks
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Take a run up where it stopped
+    Resume {
+        /// The run: the beginning or the last part of its id, or `last`
+        run: String,
+        /// Go on although the runbook was changed; calls that still match are answered from the record
+        #[arg(long)]
+        accept_change: bool,
+    },
+    /// Undo what a run did
+    Rollback {
+        /// The run: the beginning or the last part of its id, or `last`
+        run: String,
+    },
+    /// List runs, newest first
+    Runs {
+        /// How many at most
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show what a run did
+    Show {
+        /// The run: the beginning or the last part of its id, or `last`
+        run: String,
+    },
+    /// List what is switched off and owed back, over all runs
+    Debts,
+    /// List the targets
+    Hosts {
+        /// Only these
+        targets: Option<String>,
+    },
+    /// Show the reference of the primitives
+    Doc {
+        /// One of them, or a family
+        name: Option<String>,
+    },
+    /// Open the REPL
+    Repl,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A script to run or plan
+#[derive(Args, Debug)]
+pub(super) struct Script {
+    /// The runbook
+    #[arg(value_name = "FILE", required_unless_present = "code")]
+    pub(super) file: Option<PathBuf>,
+    /// Run this code instead of a file
+    #[arg(short = 'e', value_name = "CODE", conflicts_with = "file")]
+    pub(super) code: Option<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+const SUBCOMMANDS: [&str; 12] = [
+    "run",
+    "plan",
+    "check",
+    "resume",
+    "rollback",
+    "runs",
+    "show",
+    "debts",
+    "hosts",
+    "doc",
+    "repl",
+    "completions",
+];
+const WITH_VALUE: [&str; 5] = ["--on", "--set", "--config", "--state", "--on-interrupt"];
+
+/// `upgrade-host FILE …` and `upgrade-host -e CODE …` mean `run`.
+pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {
+    let mut index = 1;
+    while let Some(arg) = args.get(index) {
+        let text = arg.to_string_lossy();
+        if WITH_VALUE.contains(&text.as_ref()) {
+            index += 2;
+        } else if text == "-e" {
+            args.insert(index, "run".into());
+            break;
+        } else if text.starts_with('-') {
+            index += 1;
+        } else {
+            let is_file = text.ends_with(".rhai")
+                || text.contains('/')
+                || std::path::Path::new(arg).is_file();
+            if is_file && !SUBCOMMANDS.contains(&text.as_ref()) {
+                args.insert(index, "run".into());
+            }
+            break;
+        }
+    }
+    args
+}
+
+/// The runbook whose help is wanted: `upgrade-host FILE --help`, also with `run` or `plan` before.
+pub(super) fn help_of(args: &[OsString]) -> Option<PathBuf> {
+    let wants_help = args.iter().skip(1).any(|arg| arg == "--help" || arg == "-h");
+    let file = args.iter().skip(1).find(|arg| arg.to_string_lossy().ends_with(".rhai"));
+    if wants_help { file.map(PathBuf::from) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let known: Vec<String> =
+            Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(known, SUBCOMMANDS);
+    }
+
+    #[test]
+    fn a_file_means_run() {
+        for (given, meant) in [
+            ("uh book.rhai --yes", "uh run book.rhai --yes"),
+            ("uh --json --on a book.rhai", "uh --json --on a run book.rhai"),
+            ("uh -e 1", "uh run -e 1"),
+            ("uh plan book.rhai", "uh plan book.rhai"),
+            ("uh runs", "uh runs"),
+            ("uh rusn", "uh rusn"),
+        ] {
+            let args: Vec<OsString> = given.split(' ').map(OsString::from).collect();
+            assert_eq!(with_run(args).join(&OsString::from(" ")), meant, "{given}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! How a session that cannot begin, or a run that ended badly, is said and turned into an exit status.
+
+use super::exit::Exit;
+use super::ui::Ui;
+use crate::error::Failure;
+use crate::report::diagnostic;
+use crate::session::{Ended, SessionError};
+
+/// Says why nothing was done.
+pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
+    let style = ui.error_style();
+    let from_disk = |name: &str| std::fs::read_to_string(name).ok();
+    let one = |failure: &Failure| ui.error(&diagnostic::failure(style, failure, &from_disk, None));
+    match error {
+        SessionError::Config(errors) => ui.error(&errors.to_string()),
+        SessionError::Script(errors) => {
+            for error in errors {
+                let mut failure = Failure::input(&error.message).at(error.place.clone());
+                failure.hint.clone_from(&error.hint);
+                one(&failure);
+            }
+        }
+        SessionError::Params(errors) => ui.error(&crate::session::params::render(errors)),
+        SessionError::Failure(failure) => one(failure),
+        SessionError::Journal(error) => {
+            one(&Failure::input(error.to_string()));
+            return match error {
+                crate::journal::JournalError::NoSuchRun(_) => Exit::Invalid,
+                _ => Exit::Journal,
+            };
+        }
+        SessionError::Stop(stop) => {
+            one(&Failure::input(stop.to_string()));
+            return Exit::of_stop(stop);
+        }
+        SessionError::NoState => {
+            one(&Failure::input(error.to_string()).with_hint("Give --state DIR."))
+        }
+        SessionError::Changed { run, diff, .. } => {
+            one(&Failure::input(error.to_string()));
+            ui.error(diff);
+            let short = run.rsplit('-').next().unwrap_or(run);
+            ui.error(&format!(
+                "help: restore the file, or go on with `upgrade-host resume {short} --accept-change`: calls that still match are answered from the record"
+            ));
+            return Exit::Journal;
+        }
+        SessionError::Over { .. } => {
+            one(&Failure::input(error.to_string()).with_hint("Start a new run."))
+        }
+    }
+    Exit::Invalid
+}
+
+/// The exit status of a run; what is not in the event stream is said.
+pub(super) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>) -> Exit {
+    use crate::error::Stop;
+    use crate::event::Status;
+    if let Some(Stop::Mismatch(mismatch)) = &ended.stop {
+        let short = ended.run.rsplit('-').next().unwrap_or(&ended.run);
+        ui.error(&diagnostic::mismatch(ui.error_style(), mismatch, short, sources));
+    }
+    match (&ended.stop, ended.status) {
+        (_, Status::Planned) if ended.failure.is_some() => Exit::Invalid,
+        (_, Status::Planned) if ended.stop.is_none() => Exit::Done,
+        (Some(Stop::Journal(_) | Stop::Mismatch(_)), _) => Exit::Journal,
+        _ if ended.interrupted && ended.status == Status::Paused => Exit::Interrupted,
+        (_, Status::RolledBack) if ended.failure.is_none() && ended.debts.is_empty() => Exit::Done,
+        (_, Status::RolledBack) if !ended.debts.is_empty() => Exit::Failed,
+        (_, status) => status.into(),
+    }
+}

@@ -1,0 +1,74 @@
+//! The command line: one file per subcommand. Only [`ui`] prints.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod check;
+mod completions;
+mod debts;
+mod doc;
+pub mod exit;
+mod fail;
+mod help;
+mod hosts;
+mod resume;
+mod rollback;
+mod run;
+mod runs;
+mod show;
+mod signals;
+pub mod ui;
+
+pub(crate) use args::Common;
+use args::{Cli, Commands};
+use exit::Exit;
+use ui::{Options, Ui};
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = args::with_run(args.into_iter().collect());
+    if let Some(file) = args::help_of(&args) {
+        return help::of_script(&Ui::new(Options::default()), &file).into();
+    }
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to stdout.
+            let _nobody = error.print();
+            return if error.use_stderr() { Exit::Invalid.into() } else { Exit::Done.into() };
+        }
+    };
+    let common = cli.common;
+    let ui = Ui::new(Options { json: common.json, yes: common.yes, verbose: common.verbose });
+    let exit = dispatch(&ui, &common, cli.command);
+    ui.finish();
+    exit.into()
+}
+
+fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
+    match command {
+        Some(Commands::Run(script)) => run::run(ui, common, script, false),
+        Some(Commands::Plan(script)) => run::run(ui, common, script, true),
+        Some(Commands::Check { files }) => check::check(ui, &files),
+        Some(Commands::Resume { run, accept_change }) => {
+            resume::resume(ui, common, &run, accept_change)
+        }
+        Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
+        Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
+        Some(Commands::Show { run }) => show::show(ui, common, &run),
+        Some(Commands::Debts) => debts::debts(ui, common),
+        Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
+        Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),
+        Some(Commands::Completions { shell }) => completions::completions(ui, shell),
+        Some(Commands::Repl) => crate::repl::repl(ui, common),
+        None if ui.can_ask() => crate::repl::repl(ui, common),
+        None => {
+            use clap::CommandFactory;
+            ui.error(&Cli::command().render_help().to_string());
+            Exit::Invalid
+        }
+    }
+}

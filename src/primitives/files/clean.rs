@@ -1,0 +1,30 @@
+//! The end of a run on a target: nothing of ours stays.
+
+/// $1 run. Removes what the run's list names, only where the name is of our own form, and the run's directory. Ends with
+/// 0 if there is nothing.
+const CLEAN: &str = r#"
+base=/var/tmp/upgrade-host-$(id -u); S=$base/$1
+case $1 in ''|*/*|.|..) echo "no run: $1" >&2; exit 2 ;; esac
+[ ! -L "$base" ] && [ -d "$S" ] && [ ! -L "$S" ] || exit 0
+[ "$(stat -c %u "$base")" = "$(id -u)" ] || { echo "$base belongs to somebody else" >&2; exit 1; }
+failed=0
+if [ -f "$S/leftovers" ]; then
+  while IFS= read -r p; do
+    case ${p##*/} in ".upgrade-host-$1-"*) ;; *) continue ;; esac
+    case $p in /*) ;; *) continue ;; esac
+    for q in "$p" "$p.part"; do
+      if [ -e "$q" ] || [ -L "$q" ]; then rm -rf "$q" || failed=1; fi
+    done
+  done <"$S/leftovers"
+fi
+# What could not be removed stays listed, so that it can be tried again.
+[ $failed = 0 ] || exit 1
+rm -rf "$S" || exit
+rmdir "$base" 2>/dev/null || :
+"#;
+
+/// Returns the shell script that removes what a run left on a target: `$1` is the run's id. It changes the target, and
+/// may be run again. The session runs it on every touched target once nothing of the run can be undone any more.
+pub fn clean_script() -> &'static str {
+    CLEAN
+}

@@ -1,0 +1,162 @@
+//! How this family talks to a target: constant POSIX shell scripts, their common beginning, and what their ends mean.
+
+use crate::effect::Cx;
+use crate::error::{Failure, Kind, Result};
+use crate::transport::{Command, Exit};
+
+/// The beginning of each script. `fail KIND TEXT` ends it with a failure of that kind; `spool RUN` makes the run's
+/// directory and sets `S`; `note PATH` lists a leftover before it comes to be, so that a kill leaves nothing unlisted;
+/// `aside PATH KEPT` takes what stands at a path out of the way by a rename.
+macro_rules! script {
+    ($body:expr) => {
+        concat!(
+            r#"
+LC_ALL=C; export LC_ALL
+fail() { printf 'upgrade-host %s %s\n' "$1" "$2" >&2; exit 9; }
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+spool() {
+  base=/var/tmp/upgrade-host-$(id -u); S=$base/$1
+  if [ -L "$base" ]; then fail denied "$base is a symbolic link"; fi
+  (umask 077; mkdir -p "$base") || exit
+  [ "$(stat -c %u "$base")" = "$(id -u)" ] || fail denied "$base belongs to somebody else"
+  (umask 077; mkdir -p "$S") || exit
+}
+note() { printf '%s\n' "$1" >>"$S/leftovers" || exit; }
+aside() {
+  n=$2; i=2
+  while there "$n"; do n=$2.$i; i=$((i + 1)); done
+  note "$n"; mv -f "$1" "$n" || exit
+}
+keep() {
+  there "$1" || return 0
+  if [ -f "$1" ] && [ ! -L "$1" ]; then
+    there "$2" && return 0
+    ln "$1" "$2" 2>/dev/null && return 0
+    cp -a "$1" "$2.part" && mv -f "$2.part" "$2" || exit
+  else
+    aside "$1" "$2"
+  fi
+}
+"#,
+            $body
+        )
+    };
+}
+pub(super) use script;
+
+/// Runs a script that only reads.
+pub(super) fn read<S: Into<String>>(
+    cx: &Cx<'_>,
+    script: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<String> {
+    ended(cx, &cx.quiet(&Command::script(script, arguments).reading())?)
+}
+
+/// Runs a script that changes something.
+pub(super) fn change<S: Into<String>>(
+    cx: &Cx<'_>,
+    script: &str,
+    arguments: impl IntoIterator<Item = S>,
+    stdin: &[u8],
+) -> Result<String> {
+    ended(cx, &cx.quiet(&Command::script(script, arguments).stdin(stdin))?)
+}
+
+/// Tells the standard error of a script that ended well, as warnings: what could not be done but does not matter.
+pub(super) fn ended(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
+    if !exit.success() {
+        return Err(failure(exit).with_target(&cx.target.name).into());
+    }
+    for line in String::from_utf8_lossy(&exit.stderr).lines() {
+        if let Some(text) = line.strip_prefix("warning: ") {
+            cx.warn(text);
+        }
+    }
+    Ok(exit.out())
+}
+
+/// Makes the failure that a script, or a tool in it, ended with.
+pub(super) fn failure(exit: &Exit) -> Failure {
+    let stderr = crate::effect::tail(&exit.stderr);
+    let mut failure = classify(&stderr, exit.code());
+    failure.code = Some(exit.code());
+    failure.stderr = stderr;
+    failure
+}
+
+fn classify(stderr: &str, code: i32) -> Failure {
+    let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
+    if let Some((word, text)) = stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("upgrade-host ").and_then(|line| line.split_once(' ')))
+    {
+        let kind = match word {
+            "not_found" => Kind::NotFound,
+            "conflict" => Kind::Conflict,
+            "denied" => Kind::Denied,
+            "check" => Kind::Check,
+            _ => Kind::Input,
+        };
+        return Failure::new(kind, text);
+    }
+    let pick = |needle: &str| stderr.lines().find(|line| line.contains(needle)).map(str::trim);
+    for (needle, kind, hint) in [
+        ("No space left on device", Kind::Conflict, "Make room there, then resume the run."),
+        (
+            "Disk quota exceeded",
+            Kind::Conflict,
+            "Raise the quota or make room, then resume the run.",
+        ),
+        (
+            "Permission denied",
+            Kind::Denied,
+            "Act as a user who may do this, for example with `sudo` of the target.",
+        ),
+        (
+            "Operation not permitted",
+            Kind::Denied,
+            "Act as a user who may do this, for example with `sudo` of the target.",
+        ),
+        ("Read-only file system", Kind::Denied, "The file system is mounted read-only."),
+        ("No such file or directory", Kind::NotFound, ""),
+    ] {
+        if let Some(line) = pick(needle) {
+            let failure = Failure::new(kind, line);
+            return if hint.is_empty() { failure } else { failure.with_hint(hint) };
+        }
+    }
+    let said = lines.next_back().unwrap_or_default().trim();
+    if said.is_empty() {
+        Failure::new(Kind::Exit, format!("a script on the target ended with status {code}"))
+    } else {
+        Failure::new(Kind::Exit, said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_scripts_become_kinds() {
+        for (stderr, kind, message) in [
+            ("upgrade-host conflict it changed: /a\n", Kind::Conflict, "it changed: /a"),
+            (
+                "cat: write error: No space left on device\n",
+                Kind::Conflict,
+                "cat: write error: No space left on device",
+            ),
+            (
+                "cp: cannot open '/x': Permission denied\n",
+                Kind::Denied,
+                "cp: cannot open '/x': Permission denied",
+            ),
+            ("odd\n\n", Kind::Exit, "odd"),
+            ("", Kind::Exit, "a script on the target ended with status 7"),
+        ] {
+            let failure = classify(stderr, 7);
+            assert_eq!((failure.kind, failure.message.as_str()), (kind, message));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Listings: runs, obligations, targets, the index of the documentation. One row, one thing; into a pipe a row is one
+//! line, whatever its width.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+
+use super::line::{Tone, clean};
+use super::style::Style;
+use super::words::{ago, between};
+use crate::event::Status;
+use crate::journal::{DebtRow, RunInfo};
+use crate::units::say_duration;
+
+/// A target, as `hosts` lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The name in the inventory.
+    pub name: String,
+    /// Where it is, with the port if that is not the usual one.
+    pub address: String,
+    /// Who we are there.
+    pub user: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The hosts that we jump over.
+    pub via: Vec<String>,
+}
+
+/// A primitive, as `doc` lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The family.
+    pub family: String,
+    /// The name.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+}
+
+/// Says how a run stands, for people: a run without a process was cut off.
+pub(super) fn standing(run: &RunInfo, held: bool) -> (&'static str, Tone) {
+    match run.status {
+        Status::Running if !held => ("cut off", Tone::Bad),
+        Status::Running => ("running", Tone::Info),
+        Status::Paused => ("paused", Tone::Info),
+        Status::Done => ("done", Tone::Good),
+        Status::RolledBack => ("rolled back", Tone::Warn),
+        status @ (Status::Failed | Status::Unknown) => (status.as_str(), Tone::Bad),
+        status @ Status::Planned => (status.as_str(), Tone::Dim),
+    }
+}
+
+/// Lists runs, newest first as given. `held` says whether a live process drives a run.
+pub fn runs(
+    style: &Style,
+    runs: &[RunInfo],
+    held: &dyn Fn(&str) -> bool,
+    now: Timestamp,
+) -> String {
+    if runs.is_empty() {
+        return "no runs yet\n".to_owned();
+    }
+    let mut table = table(style, &["run", "status", "runbook", "targets", "started", "took"]);
+    for run in runs {
+        let (word, tone) = standing(run, held(&run.id));
+        let until = run.ended.unwrap_or(now);
+        let took = match run.status {
+            Status::Running if !held(&run.id) => String::new(),
+            _ => say_duration(Duration::from_secs(between(run.started, until).as_secs())),
+        };
+        table.add_row(vec![
+            cell(style, &run.id, Tone::Strong),
+            cell(style, word, tone),
+            cell(style, if run.title.is_empty() { &run.runbook } else { &run.title }, Tone::Plain),
+            cell(style, &run.targets.join(", "), Tone::Plain),
+            cell(style, &when(style, run.started, now), Tone::Plain),
+            cell(style, &took, Tone::Dim),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Lists what is owed. What is overdue, and what keeps users out, stands out.
+pub fn debts(style: &Style, debts: &[DebtRow], now: Timestamp) -> String {
+    if debts.is_empty() {
+        return "nothing is owed\n".to_owned();
+    }
+    let tight = is_tight(style);
+    let header: &[&str] = if tight {
+        &["target", "owed", "since", "due", "run"]
+    } else {
+        &["target", "owed", "since", "due", "run", "by", "kept"]
+    };
+    let mut table = table(style, header);
+    for debt in debts {
+        let gap = if tight { "\n" } else { " " };
+        let (due, tone) = match debt.due {
+            Some(due) if due < now => (format!("overdue{gap}{}", when(style, due, now)), Tone::Bad),
+            Some(due) => (when(style, due, now), Tone::Plain),
+            None => (String::new(), Tone::Plain),
+        };
+        let mut what = debt.what.clone();
+        if debt.locks_out {
+            let _infallible = write!(what, "{gap}(users are locked out)");
+        }
+        let kept = debt.kept.clone().unwrap_or_default();
+        let mut run = debt.run.clone();
+        if tight {
+            let _infallible = write!(run, "\nby {}", debt.by);
+            if !kept.is_empty() {
+                let _infallible = write!(what, "\nkept: {kept}");
+            }
+        }
+        let mut row = vec![
+            cell(style, &debt.target, Tone::Strong),
+            cell(style, &what, if debt.locks_out { Tone::Bad } else { Tone::Warn }),
+            cell(style, &when(style, debt.since, now), Tone::Plain),
+            cell(style, &due, tone),
+            cell(style, &run, Tone::Plain),
+        ];
+        if !tight {
+            row.push(cell(style, &debt.by, Tone::Plain));
+            row.push(cell(style, &kept, Tone::Dim));
+        }
+        table.add_row(row);
+    }
+    finished(&table)
+}
+
+/// Lists targets.
+pub fn hosts(style: &Style, hosts: &[Host]) -> String {
+    if hosts.is_empty() {
+        return "no targets are configured; without --on, this machine is the target\n".to_owned();
+    }
+    let mut table = table(style, &["name", "address", "user", "tags", "via"]);
+    for host in hosts {
+        let arrow = style.pick(" → ", " > ");
+        table.add_row(vec![
+            cell(style, &host.name, Tone::Strong),
+            cell(style, &host.address, Tone::Plain),
+            cell(style, &host.user, Tone::Plain),
+            cell(style, &host.tags.join(", "), Tone::Info),
+            cell(style, &host.via.join(arrow), Tone::Dim),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Lists primitives, family by family as given.
+pub fn docs(style: &Style, entries: &[Entry]) -> String {
+    let mut table = table(style, &["family", "name", "what it does"]);
+    let mut last = None;
+    for entry in entries {
+        let family = if last == Some(&entry.family) && style.live { "" } else { &entry.family };
+        last = Some(&entry.family);
+        table.add_row(vec![
+            cell(style, family, Tone::Dim),
+            cell(style, &entry.name, Tone::Strong),
+            cell(style, &entry.summary, Tone::Plain),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Says a time as it is looked for, and as it is felt.
+fn when(style: &Style, at: Timestamp, now: Timestamp) -> String {
+    let gap = if is_tight(style) { "\n" } else { " " };
+    format!("{}{gap}({})", style.date(at), ago(at, now))
+}
+
+/// Whether there is so little room that what belongs together is stacked in one cell.
+fn is_tight(style: &Style) -> bool {
+    style.live && style.width < 120
+}
+
+fn table(style: &Style, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if style.color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    if style.live {
+        table.set_width(u16::try_from(style.width).unwrap_or(200));
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header(header.iter().map(|name| cell(style, name, Tone::Dim)));
+    let last = header.len().saturating_sub(1);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if at == last { 0 } else { 2 }));
+        // What is copied or compared must stay in one piece; sentences and lists may break.
+        if ["run", "status", "started", "since", "due", "took"].contains(&header[at]) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table
+}
+
+fn finished(table: &Table) -> String {
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+fn cell(style: &Style, text: &str, tone: Tone) -> Cell {
+    let cell = Cell::new(text.split('\n').map(clean).collect::<Vec<_>>().join("\n"));
+    if !style.color {
+        return cell;
+    }
+    match tone {
+        Tone::Strong => cell.add_attribute(Attribute::Bold),
+        Tone::Dim => cell.add_attribute(Attribute::Dim),
+        Tone::Good => cell.fg(Color::DarkGreen),
+        Tone::Bad | Tone::Err => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
+        Tone::Warn => cell.fg(Color::DarkYellow).add_attribute(Attribute::Bold),
+        Tone::Info => cell.fg(Color::DarkCyan),
+        Tone::Plain | Tone::Raw => cell,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! The engine: Rhai with our primitives and without what would escape the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage,
+    BasicMapPackage, BasicMathPackage, BasicStringPackage, CorePackage, LanguageCorePackage,
+    LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{
+    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position,
+    Scope, Shared,
+};
+
+use super::adapters::ScriptAdapters;
+use super::runbook::{Runbook, ScriptError, parse};
+use super::stdlib;
+use crate::effect::Lane;
+use crate::error::{Halt, Stop};
+use crate::event::What;
+use crate::journal::Source;
+use crate::primitives;
+use crate::primitives::bridge::Seat;
+use crate::primitives::closure::halt_of;
+
+/// Builds an engine with the primitives. With a seat it can act; without one it can only compile and check.
+///
+/// # Errors
+/// If the standard library does not load, which a test rules out.
+pub fn build(seat: Option<&Seat>) -> Result<Engine, ScriptError> {
+    let mut engine = Engine::new_raw();
+    CorePackage::new().register_into_engine(&mut engine);
+    LanguageCorePackage::new().register_into_engine(&mut engine);
+    ArithmeticPackage::new().register_into_engine(&mut engine);
+    LogicPackage::new().register_into_engine(&mut engine);
+    BasicIteratorPackage::new().register_into_engine(&mut engine);
+    BasicFnPackage::new().register_into_engine(&mut engine);
+    BasicStringPackage::new().register_into_engine(&mut engine);
+    MoreStringPackage::new().register_into_engine(&mut engine);
+    BasicArrayPackage::new().register_into_engine(&mut engine);
+    BasicBlobPackage::new().register_into_engine(&mut engine);
+    BasicMapPackage::new().register_into_engine(&mut engine);
+    BasicMathPackage::new().register_into_engine(&mut engine);
+    // The packages above leave out the one with clocks. What is evaluated must be on record, so no `eval` either.
+    engine.disable_symbol("eval");
+    engine.set_optimization_level(OptimizationLevel::Simple);
+    engine.set_strict_variables(true);
+    engine.set_fail_on_invalid_map_property(true);
+    engine.set_max_call_levels(48);
+    engine.set_max_expr_depths(96, 64);
+    engine.register_global_module(primitives::face().module.into());
+    if let Some(seat) = seat {
+        engine.set_default_tag(Dynamic::from(seat.clone()));
+        let lane = seat.lane.clone();
+        let cancel = lane.run().cancel.clone();
+        engine.on_progress(move |_| cancel.is_cancelled().then(|| Dynamic::from(Stop::Cancelled)));
+        engine.on_print(move |text| {
+            if lane.is_live() || lane.run().mode == crate::effect::Mode::Plan {
+                lane.emit(What::Note { text: lane.run().redactor.text(text) });
+            }
+        });
+    }
+    Ok(engine)
+}
+
+/// Serves the modules that were collected when the runbook was loaded, and no others.
+struct Collected {
+    modules: BTreeMap<String, Source>,
+    cache: Mutex<BTreeMap<String, Shared<Module>>>,
+}
+
+impl ModuleResolver for Collected {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        if let Some(module) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(Shared::clone(module));
+        }
+        let source = self
+            .modules
+            .get(path)
+            .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
+        let mut ast = engine.compile(&source.text).map_err(|error| {
+            Box::new(EvalAltResult::ErrorInModule(path.to_owned(), error.into(), position))
+        })?;
+        ast.set_source(&source.name);
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(|error| {
+            Box::new(EvalAltResult::ErrorInModule(path.to_owned(), error, position))
+        })?;
+        let module = Shared::new(module);
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned(), Shared::clone(&module));
+        Ok(module)
+    }
+}
+
+/// A script ready to be evaluated on a lane.
+pub struct Script {
+    engine: Arc<Engine>,
+    ast: AST,
+    scope: Scope<'static>,
+    seat: Seat,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("source", &self.ast.source()).finish_non_exhaustive()
+    }
+}
+
+impl Script {
+    /// Makes a runbook ready on a lane: engine, standard library as far as needed, modules, adapters.
+    ///
+    /// # Errors
+    /// If the standard library does not load.
+    pub fn new(runbook: &Runbook, lane: &Lane) -> Result<Self, ScriptError> {
+        let used = used_names(&runbook.ast, runbook.modules.values());
+        // Adapters are called by name from actions, so a script that sets an application, or may undo one, needs them all.
+        let everything =
+            lane.run().mode != crate::effect::Mode::Plan && lane.run().default_app.is_some();
+        let adapters = everything || used.contains("app");
+        let mut result = None;
+        let mut failed = None;
+        let engine = Arc::new_cyclic(|weak: &Weak<Engine>| {
+            let seat = Seat {
+                lane: lane.clone(),
+                engine: weak.clone(),
+                anchor: Arc::new(OnceLock::new()),
+            };
+            match prepare(&seat, runbook, &used, adapters) {
+                Ok((engine, functions)) => {
+                    result = Some((seat, functions));
+                    engine
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    Engine::new_raw()
+                }
+            }
+        });
+        let Some((seat, functions)) = result else {
+            return Err(failed.unwrap_or_else(|| ScriptError::new("the engine cannot be built")));
+        };
+        let _set_once =
+            lane.run().adapters.set(Arc::new(ScriptAdapters::new(seat.clone(), functions)));
+        Ok(Self { engine, ast: runbook.ast.clone(), scope: Scope::new(), seat })
+    }
+
+    /// Evaluates the whole script.
+    ///
+    /// # Errors
+    /// The failure that it did not catch, or a stop.
+    pub fn run(&mut self) -> Result<Dynamic, Halt> {
+        self.engine
+            .eval_ast_with_scope::<Dynamic>(&mut self.scope, &self.ast)
+            .map_err(|error| halt_of(&error))
+    }
+
+    /// Evaluates one more piece of script in the same scope, as the REPL does; functions defined before are kept.
+    ///
+    /// # Errors
+    /// A failure with the place if it does not compile, or what it fails with.
+    pub fn line(&mut self, name: &str, text: &str) -> Result<Dynamic, Halt> {
+        let piece = parse(&self.engine, name, text).map_err(|error| {
+            let mut failure = crate::error::Failure::input(error.message);
+            failure.place = error.place;
+            failure.hint = error.hint;
+            Halt::from(failure)
+        })?;
+        let mut functions = self.ast.clone_functions_only();
+        functions.set_source(name);
+        let whole = functions.merge(&piece);
+        let result = self
+            .engine
+            .eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole)
+            .map_err(|error| halt_of(&error));
+        self.ast = whole.clone_functions_only();
+        result
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Returns the seat.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Returns the names of the variables in scope, for completion.
+    pub fn variables(&self) -> Vec<String> {
+        self.scope.iter().map(|(name, _, _)| name.to_owned()).collect()
+    }
+}
+
+fn prepare(
+    seat: &Seat,
+    runbook: &Runbook,
+    used: &BTreeSet<String>,
+    adapters: bool,
+) -> Result<(Engine, BTreeSet<String>), ScriptError> {
+    let mut engine = build(Some(seat))?;
+    engine.set_module_resolver(Collected {
+        modules: runbook.modules.clone(),
+        cache: Mutex::default(),
+    });
+    let mut functions: BTreeSet<String> =
+        runbook.ast.iter_functions().map(|function| function.name.to_owned()).collect();
+    let wanted = |name: &str| adapters || used.contains(name);
+    for file in stdlib::needed(&wanted) {
+        file.load(&mut engine)?;
+        functions.extend(file.functions().map(|(name, _)| name.to_owned()));
+    }
+    Ok((engine, functions))
+}
+
+/// The names of the functions that a script and its modules call.
+fn used_names<'a>(ast: &AST, modules: impl Iterator<Item = &'a Source>) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> =
+        super::check::calls(ast).into_iter().map(|call| call.name).collect();
+    for module in modules {
+        // Without compiling them once more: every word may be a call.
+        names.extend(
+            module.text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned),
+        );
+    }
+    names
+}

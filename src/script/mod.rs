@@ -1,0 +1,15 @@
+//! Runbooks: their text, metadata and modules ([`Runbook`]), the engine that evaluates them, the embedded standard
+//! library, and what can be checked without running.
+
+mod adapters;
+mod check;
+mod engine;
+pub mod reference;
+mod runbook;
+mod stdlib;
+
+pub use adapters::ScriptAdapters;
+pub use check::{Problem, check};
+pub use engine::{Script, build};
+pub use runbook::{Metadata, Runbook, ScriptError};
+pub use stdlib::{Library, library};

@@ -1,0 +1,528 @@
+//! Drives one run to its end or pause: evaluates the script on its lanes, decides what a failure or an interrupt leads
+//! to, undoes, cleans up and writes how it ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::effect::{
+    App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
+    Target, Targets, Undo, Undone, recall_inverses, roll_back,
+};
+use crate::error::{Failure, Halt, Pause, Result, Stop};
+use crate::event::{Event, Status, What};
+use crate::journal::{Body, Cursor, RunInfo, Store};
+use crate::primitives;
+use crate::script::{Runbook, Script};
+use crate::transport::{Cancel, Command};
+
+/// What an interrupt leads to when nobody can be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// The run pauses and can be resumed.
+    #[default]
+    Pause,
+    /// The run is rolled back.
+    RollBack,
+}
+
+/// What is wanted of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// To go on to its end.
+    Forward,
+    /// To be undone, for this reason.
+    Back(String),
+}
+
+/// Everything that a run needs.
+pub(super) struct Setup {
+    pub(super) info: RunInfo,
+    pub(super) runbook: Runbook,
+    pub(super) mode: Mode,
+    /// What people read: `run`, `plan`, `resume`, `rollback`.
+    pub(super) word: &'static str,
+    pub(super) targets: Arc<dyn Targets>,
+    pub(super) params: BTreeMap<String, BTreeMap<String, Value>>,
+    pub(super) services: BTreeMap<String, ServiceCommands>,
+    pub(super) app: Option<App>,
+    pub(super) secrets: Arc<dyn Secrets>,
+    pub(super) redactor: Redactor,
+    pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) events: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(super) asker: Arc<dyn Asker>,
+    pub(super) cancel: Cancel,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) yes: bool,
+    pub(super) stay: bool,
+    pub(super) accept_change: bool,
+    pub(super) reconnect: Duration,
+    pub(super) on_interrupt: OnInterrupt,
+}
+
+/// How a run ended or paused.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The run's id.
+    pub run: String,
+    /// How it stands.
+    pub status: Status,
+    /// A sentence for people.
+    pub message: String,
+    /// The failure that ended it.
+    pub failure: Option<Failure>,
+    /// The stop that ended it, where the journal or the script's match with it did.
+    pub stop: Option<Stop>,
+    /// What is still owed by this run.
+    pub debts: Vec<String>,
+    /// Whether the operator interrupted it.
+    pub interrupted: bool,
+}
+
+/// How one evaluation of the script ended.
+enum Evaluated {
+    Finished,
+    Failed(Failure, Vec<String>),
+    Stopped(Stop),
+}
+
+const GO_ON: &str = "go on";
+const ROLL_BACK: &str = "roll back";
+const PAUSE: &str = "pause";
+
+/// Drives the run.
+///
+/// # Errors
+/// If the journal fails, or the standard library does not load.
+pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
+    let started = Instant::now();
+    let mut direction = direction;
+    let mut interrupted = false;
+    loop {
+        let rebuilding = direction != Direction::Forward;
+        let run = Arc::new(begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?);
+        let lanes = lanes(setup, &run)?;
+        lanes[0].emit(What::RunBegan {
+            title: setup.info.title.clone(),
+            runbook: setup.info.runbook.clone(),
+            targets: setup.info.targets.clone(),
+            mode: setup.word.to_owned(),
+        });
+        // Adapters and closures need the engines as long as anything may be undone.
+        let scripts = Mutex::new(Vec::new());
+        let evaluated = if rebuilding {
+            rebuild(setup, &lanes, &scripts)
+        } else {
+            evaluate(setup, &lanes, &scripts)
+        };
+        let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
+        if let Direction::Back(why) = &direction {
+            return end.undo(why.clone(), None);
+        }
+        match evaluated {
+            Evaluated::Finished => return end.finished(),
+            Evaluated::Failed(failure, calls) => return end.failed(failure, calls),
+            Evaluated::Stopped(Stop::Cancelled) => {
+                interrupted = true;
+                end.interrupted = true;
+                match end.interrupt() {
+                    GO_ON => {
+                        setup.cancel.reset();
+                        interrupted = false;
+                    }
+                    ROLL_BACK => {
+                        setup.cancel.reset();
+                        direction = Direction::Back("the operator interrupted the run".to_owned());
+                    }
+                    _ => return end.paused(Stop::Cancelled, Vec::new()),
+                }
+            }
+            Evaluated::Stopped(stop) => return end.paused(stop, Vec::new()),
+        }
+    }
+}
+
+fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
+    let records = match &setup.store {
+        Some(store) => store.records(&setup.info.id)?,
+        None => Vec::new(),
+    };
+    let events = Arc::clone(&setup.events);
+    Ok(Run {
+        id: setup.info.id.clone(),
+        mode,
+        yes: setup.yes,
+        stay: setup.stay,
+        reconnect: setup.reconnect,
+        store: setup.store.clone(),
+        cursor: Mutex::new(Cursor::new(&records, setup.accept_change)),
+        events: Box::new(move |event| events(event)),
+        cancel: setup.cancel.clone(),
+        clock: Arc::clone(&setup.clock),
+        secrets: Arc::clone(&setup.secrets),
+        redactor: setup.redactor.clone(),
+        asker: Arc::clone(&setup.asker),
+        targets: Arc::clone(&setup.targets),
+        services: setup.services.clone(),
+        default_app: setup.app.clone(),
+        registry: Arc::new(primitives::registry()),
+        obligations: Obligations::default(),
+        adapters: OnceLock::new(),
+        point_of_no_return: Mutex::default(),
+        window: Mutex::default(),
+        params: setup.params.clone(),
+        notes: Mutex::default(),
+        assumed: Mutex::default(),
+        fatal: Mutex::default(),
+        touched: Mutex::default(),
+    })
+}
+
+/// One lane for a single target; for several, the main lane with a branch for each.
+fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
+    let targets: Vec<Arc<Target>> =
+        setup.info.targets.iter().map(|name| run.targets.get(name)).collect::<Result<_>>()?;
+    let first = match targets.first() {
+        Some(target) => Arc::clone(target),
+        None => run.targets.get("local")?,
+    };
+    let main = Lane::main(Arc::clone(run), first);
+    if targets.len() < 2 {
+        return Ok(vec![main]);
+    }
+    let keyed: Vec<_> =
+        targets.into_iter().map(|target| (target.name.clone(), Some(target))).collect();
+    let branches = main.branch(&keyed);
+    main.push_undo(Undo::Lanes(branches.clone()));
+    Ok(std::iter::once(main).chain(branches).collect())
+}
+
+/// The lanes on which the script is evaluated: the branches if there are any.
+fn working(lanes: &[Lane]) -> &[Lane] {
+    if lanes.len() > 1 { &lanes[1..] } else { lanes }
+}
+
+/// Evaluates the script on a thread of its own per lane, for Rhai recurses deeply.
+fn evaluate_lanes(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Vec<Result<()>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = working(lanes)
+            .iter()
+            .map(|lane| {
+                std::thread::Builder::new()
+                    .name(lane.name().to_owned())
+                    .stack_size(crate::effect::STACK)
+                    .spawn_scoped(scope, move || {
+                        let mut script = Script::new(&setup.runbook, lane).map_err(|error| {
+                            Halt::from(Failure::input(error.to_string()).at(error.place))
+                        })?;
+                        let result = script.run().map(drop);
+                        scripts.lock().unwrap_or_else(PoisonError::into_inner).push(script);
+                        result
+                    })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(Stop::Limit("the script's thread panicked".to_owned()).into()),
+                Err(error) => Err(Stop::Limit(format!("no thread for the script: {error}")).into()),
+            })
+            .collect()
+    })
+}
+
+fn evaluate(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Evaluated {
+    let mut failures = Vec::new();
+    let mut stops = Vec::new();
+    for result in evaluate_lanes(setup, lanes, scripts) {
+        match result {
+            Ok(()) => {}
+            Err(Halt::Failure(failure)) => failures.push(*failure),
+            Err(Halt::Stop(stop)) => stops.push(stop),
+        }
+    }
+    let run = lanes[0].run();
+    let mut calls: Vec<String> =
+        run.fatal.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+    calls.extend(failures.iter().filter_map(|failure| failure.call.clone()));
+    calls.sort();
+    calls.dedup();
+    // What the journal says comes first, then what the operator wants, then what failed, then what waits.
+    let rank = |stop: &Stop| match stop {
+        Stop::Journal(_) => 0,
+        Stop::Mismatch(_) => 1,
+        Stop::Limit(_) => 2,
+        Stop::Cancelled => 3,
+        Stop::Paused(Pause { unknown: true, .. }) => 4,
+        Stop::Paused(_) | Stop::EndOfRecord => 5,
+    };
+    stops.sort_by_key(rank);
+    let urgent = stops.first().filter(|stop| rank(stop) < 4 || failures.is_empty()).cloned();
+    match (urgent, failures.into_iter().next()) {
+        (Some(stop), _) => Evaluated::Stopped(stop),
+        (None, Some(failure)) => Evaluated::Failed(failure, calls),
+        (None, None) => Evaluated::Finished,
+    }
+}
+
+/// Replays the script as far as it is on record, so that the lanes know what to undo.
+fn rebuild(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Evaluated {
+    for result in evaluate_lanes(setup, lanes, scripts) {
+        match result {
+            Ok(()) | Err(Halt::Failure(_) | Halt::Stop(Stop::EndOfRecord)) => {}
+            Err(Halt::Stop(stop)) => {
+                // Without the script's closures, what is on record can still be undone.
+                let main = &lanes[0];
+                for lane in lanes {
+                    drop(lane.take_undo());
+                }
+                main.emit(What::Warning {
+                    text: format!("the script cannot be replayed ({stop}); only the recorded inverses are undone, not what `on_rollback` registered"),
+                });
+                recall_inverses(main);
+                break;
+            }
+        }
+    }
+    Evaluated::Finished
+}
+
+struct Ending<'a> {
+    setup: &'a Setup,
+    run: &'a Arc<Run>,
+    lanes: &'a [Lane],
+    started: Instant,
+    interrupted: bool,
+}
+
+impl Ending<'_> {
+    fn debts(&self) -> Vec<String> {
+        self.run
+            .obligations
+            .all()
+            .into_iter()
+            .map(|open| match open.kept {
+                Some(reason) => {
+                    format!("{} on {} (kept off: {reason})", open.debt.what, open.target)
+                }
+                None => format!("{} on {}", open.debt.what, open.target),
+            })
+            .collect()
+    }
+
+    fn finished(&mut self) -> Result<Ended> {
+        if self.setup.mode == Mode::Plan {
+            return self.end(
+                Status::Planned,
+                "this was a plan: nothing was changed".to_owned(),
+                None,
+                None,
+                Vec::new(),
+            );
+        }
+        if self.debts().is_empty() {
+            self.clean();
+            return self.end(Status::Done, "done".to_owned(), None, None, Vec::new());
+        }
+        let message =
+            "the script has ended, but something that it switched off is still off".to_owned();
+        self.end(Status::Failed, message, None, None, Vec::new())
+    }
+
+    fn failed(&mut self, failure: Failure, calls: Vec<String>) -> Result<Ended> {
+        if self.setup.mode == Mode::Plan {
+            return self.end(
+                Status::Planned,
+                format!("the plan ends here: {failure}"),
+                Some(failure),
+                None,
+                Vec::new(),
+            );
+        }
+        let Some(why) = self.run.past_point_of_no_return() else {
+            return self.undo(failure.to_string(), Some(failure));
+        };
+        // Nothing is undone on its own any more: the operator decides.
+        let question = Question::Choose {
+            text: format!("{failure}. The point of no return was passed ({why}). What now?"),
+            options: vec![PAUSE.to_owned(), ROLL_BACK.to_owned()],
+            default: Some(PAUSE.to_owned()),
+        };
+        if !self.setup.yes && self.setup.asker.ask(&question).as_deref() == Some(ROLL_BACK) {
+            return self.undo(failure.to_string(), Some(failure));
+        }
+        let message = format!("paused after a failure beyond the point of no return ({why})");
+        self.end(Status::Paused, message, Some(failure), None, calls)
+    }
+
+    /// Asks what an interrupt leads to.
+    fn interrupt(&self) -> &'static str {
+        if self.setup.mode == Mode::Plan {
+            return PAUSE;
+        }
+        let question = Question::Choose {
+            text: "Interrupted. What now?".to_owned(),
+            options: [PAUSE, ROLL_BACK, GO_ON].map(str::to_owned).to_vec(),
+            default: None,
+        };
+        match self.setup.asker.ask(&question).as_deref() {
+            Some(ROLL_BACK) => ROLL_BACK,
+            Some(GO_ON) => GO_ON,
+            Some(_) => PAUSE,
+            None if self.setup.on_interrupt == OnInterrupt::RollBack => ROLL_BACK,
+            None => PAUSE,
+        }
+    }
+
+    fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
+        if self.setup.mode == Mode::Plan {
+            return self.end(
+                Status::Planned,
+                format!("the plan ends here: {stop}"),
+                None,
+                Some(stop),
+                calls,
+            );
+        }
+        let (status, message) = match &stop {
+            Stop::Paused(pause) if pause.unknown => (Status::Unknown, pause.why.clone()),
+            Stop::Paused(pause) => (Status::Paused, pause.why.clone()),
+            Stop::Cancelled => {
+                (Status::Paused, "interrupted; nothing more is under way".to_owned())
+            }
+            stop => (Status::Paused, stop.to_string()),
+        };
+        self.end(status, message, None, Some(stop), calls)
+    }
+
+    /// Undoes everything, newest first.
+    fn undo(&mut self, why: String, failure: Option<Failure>) -> Result<Ended> {
+        if let Some(store) = &self.setup.store {
+            let body = Body::UndoBegan { why: why.clone(), failure: failure.clone() };
+            store.append_durable(&self.setup.info.id, body, Vec::new())?;
+        }
+        self.setup.cancel.reset();
+        self.lanes[0].emit(What::UndoBegan { why: why.clone() });
+        let undone = match self.undo_on_a_thread() {
+            Ok(undone) => undone,
+            Err(Halt::Stop(stop)) => {
+                self.interrupted |= stop == Stop::Cancelled;
+                let message = format!("undo was interrupted ({stop}); `resume` goes on with it");
+                return self.end(Status::Paused, message, failure, Some(stop), Vec::new());
+            }
+            Err(Halt::Failure(failure)) => Undone { done: 0, failed: vec![*failure] },
+        };
+        let failed = u32::try_from(undone.failed.len()).unwrap_or(u32::MAX);
+        self.lanes[0].emit(What::UndoEnded { done: undone.done, failed });
+        let calls: Vec<String> =
+            undone.failed.iter().filter_map(|failure| failure.call.clone()).collect();
+        if failed > 0 {
+            let message = format!(
+                "failed, and {failed} of {} undos failed too; `rollback` tries them again",
+                undone.done + failed
+            );
+            let failure = failure.or_else(|| undone.failed.into_iter().next());
+            return self.end(Status::Failed, message, failure, None, calls);
+        }
+        self.clean();
+        let message = if failure.is_some() {
+            "failed; everything was rolled back"
+        } else {
+            "everything was rolled back"
+        };
+        self.end(Status::RolledBack, message.to_owned(), failure, None, calls)
+    }
+
+    fn undo_on_a_thread(&self) -> Result<Undone> {
+        let lane = &self.lanes[0];
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .name("undo".to_owned())
+                .stack_size(crate::effect::STACK);
+            match thread
+                .spawn_scoped(scope, move || roll_back(lane))
+                .map(std::thread::ScopedJoinHandle::join)
+            {
+                Ok(Ok(result)) => result,
+                _ => Err(Stop::Limit("the undo thread failed".to_owned()).into()),
+            }
+        })
+    }
+
+    /// Removes what the run kept on its targets for undo.
+    fn clean(&self) {
+        let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (name, target) in touched {
+            let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+                .timeout(Some(Duration::from_secs(120)));
+            let left = match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+                Ok(exit) if exit.success() => continue,
+                Ok(exit) => crate::effect::tail(&exit.stderr),
+                Err(error) => error.to_string(),
+            };
+            self.lanes[0].emit(What::Warning {
+                text: format!("files of this run are left on {name}: {}", left.trim()),
+            });
+        }
+    }
+
+    fn end(
+        &self,
+        status: Status,
+        message: String,
+        failure: Option<Failure>,
+        stop: Option<Stop>,
+        failed: Vec<String>,
+    ) -> Result<Ended> {
+        let redactor = &self.setup.redactor;
+        let message = redactor.text(&message);
+        let failure = failure.map(|failure| redactor.failure(failure));
+        let due = match &stop {
+            Some(Stop::Paused(pause)) => pause.until,
+            _ => None,
+        };
+        let debts = self.debts();
+        let id = self.setup.info.id.as_str();
+        let next = match status {
+            Status::Paused | Status::Unknown => Some(format!("upgrade-host resume {}", short(id))),
+            Status::Failed => Some(format!("upgrade-host rollback {}", short(id))),
+            Status::Planned if failure.is_none() && stop.is_none() => None,
+            _ if !debts.is_empty() => Some("upgrade-host debts".to_owned()),
+            _ => None,
+        };
+        let journal_failed = matches!(stop, Some(Stop::Journal(_)));
+        if let (Some(store), false) = (&self.setup.store, journal_failed) {
+            let body = Body::Ended { status, failed, message: message.clone() };
+            store.append_durable(id, body, Vec::new())?;
+            store.set_status(id, status, due)?;
+        }
+        let now = self.run.clock.now();
+        self.lanes[0].emit(What::RunEnded {
+            status,
+            message: message.clone(),
+            failure: failure.clone(),
+            downtime_ms: u64::try_from(self.run.obligations.downtime(now).as_millis())
+                .unwrap_or(u64::MAX),
+            took_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            debts: debts.clone(),
+            next,
+        });
+        Ok(Ended {
+            run: id.to_owned(),
+            status,
+            message,
+            failure,
+            stop,
+            debts,
+            interrupted: self.interrupted,
+        })
+    }
+}
+
+/// The part of an id that people type.
+fn short(id: &str) -> &str {
+    id.rsplit('-').next().unwrap_or(id)
+}

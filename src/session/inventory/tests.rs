@@ -1,0 +1,299 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::error::Halt;
+use crate::session::config::Environment;
+use crate::transport::{Cancel, Command};
+
+const FILE: &str = r#"
+[defaults]
+user = "root"
+identity = "/keys/one"
+[targets.obs1]
+tags = ["backup", "eu"]
+params = { home = "/srv/obs" }
+[targets.obs2]
+tags = ["backup"]
+password = "env:PW"
+jump = "db1"
+[targets.db1]
+sudo = { password = "env:SUDO" }
+passphrase = "prompt"
+[targets."web.example.com"]
+address = "10.0.0.9"
+[targets."10.0.0.7"]
+[targets.local]
+tags = ["desk"]
+"#;
+
+fn config(text: &str) -> Config {
+    let env = Environment { dir: "/r".into(), ..Environment::default() };
+    Config::parse(text, Path::new("upgrade-host.toml"), &env).unwrap()
+}
+
+fn on_this_machine() -> Factory {
+    Arc::new(|_| Ok(Arc::new(Local) as SharedTransport))
+}
+
+fn inventory() -> Inventory {
+    Inventory::new(&config(FILE), on_this_machine(), false)
+}
+
+fn selected(inventory: &Inventory, selector: &str) -> String {
+    match inventory.select(selector) {
+        Ok(names) => names.join(" "),
+        Err(Halt::Failure(failure)) => {
+            format!("{}: {} / {}", failure.kind, failure.message, failure.hint.unwrap_or_default())
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn selectors_stand_for_targets() {
+    let inventory = inventory();
+    for (selector, expected) in [
+        ("obs1", "obs1"),
+        ("obs2, obs1,obs2", "obs2 obs1"),
+        ("@backup", "obs1 obs2"),
+        ("all", "10.0.0.7 db1 obs1 obs2 web.example.com"),
+        ("obs*", "obs1 obs2"),
+        ("*", "10.0.0.7 db1 obs1 obs2 web.example.com"),
+        ("obs[2-9],@eu", "obs2 obs1"),
+        ("@backup,!obs1", "obs2"),
+        ("!@backup", "10.0.0.7 db1 web.example.com"),
+        ("!obs1,all", "10.0.0.7 db1 obs2 web.example.com"),
+        ("local", "local"),
+        ("@desk", "local"),
+        ("web.example.com", "web.example.com"),
+    ] {
+        assert_eq!(selected(&inventory, selector), expected, "{selector}");
+    }
+}
+
+#[test]
+fn what_a_selector_does_not_find_is_told() {
+    let inventory = inventory();
+    let said: Vec<String> = [
+        "obs3",
+        "obs1,!osb2",
+        "@bakcup",
+        "@x",
+        "x*",
+        "obs1,!obs1",
+        " , ",
+        "root@10.0.0.5",
+        "10.0.0.5",
+        "web.exmple.com",
+    ]
+    .into_iter()
+    .map(|selector| selected(&inventory, selector))
+    .collect();
+    assert_snapshot!(said.join("\n"), @r#"
+    input: unknown target `obs3` / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: unknown target `osb2` / Did you mean `obs2`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: no target has the tag `bakcup` / Did you mean `@backup`? Known are: @backup, @desk, @eu.
+    input: no target has the tag `x` / Known are: @backup, @desk, @eu.
+    input: no target matches `x*` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: `obs1,!obs1` leaves no target / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: the selector of targets is empty / Write a name, @tag, all, a glob such as obs*, or several with commas.
+    input: `root@10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
+    input: `10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
+    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    "#);
+
+    let empty = Inventory::new(&config(""), on_this_machine(), false);
+    assert_snapshot!(selected(&empty, "all"), @"input: no targets are configured / Add [targets.NAME] to upgrade-host.toml, or write local for this machine.");
+    assert_snapshot!(selected(&empty, "@x"), @"input: no target has the tag `x` / No target of the configuration has tags.");
+    assert_eq!(selected(&empty, "local"), "local");
+}
+
+#[test]
+fn addresses_are_targets_where_that_is_allowed() {
+    let inventory = inventory().allow_ad_hoc(true);
+    for (name, user, address, port) in [
+        ("admin@10.0.0.5", "admin", "10.0.0.5", 22),
+        ("admin@host:2222", "admin", "host", 2222),
+        ("admin@[::1]:23", "admin", "::1", 23),
+        ("10.0.0.5", "root", "10.0.0.5", 22),
+        ("::1", "root", "::1", 22),
+        ("10.0.0.5:2222", "root", "10.0.0.5", 2222),
+        ("obs9.example.org", "root", "obs9.example.org", 22),
+    ] {
+        assert_eq!(selected(&inventory, name), name);
+        let config = inventory.config(name).unwrap();
+        assert_eq!(
+            (config.user.as_str(), config.address.as_str(), config.port),
+            (user, address, port)
+        );
+        assert_eq!(config.identities, [Path::new("/keys/one")]);
+        assert!(!config.local);
+    }
+    let said: Vec<String> = ["obs3", "web.exmple.com", "a@b:0", "@", "a@b c", "-oProxyCommand=x.y"]
+        .into_iter()
+        .map(|name| selected(&inventory, name))
+        .collect();
+    assert_snapshot!(said.join("\n"), @r#"
+    input: unknown target `obs3` / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: unknown target `web.exmple.com` / Did you mean `web.example.com`? For a server that is not configured, write user@web.exmple.com.
+    input: the address `a@b:0` has the port "0", expected 1 to 65535 / Write user@host, user@host:port or user@[address]:port.
+    input: no target has the tag `` / Known are: @backup, @desk, @eu.
+    input: the address `a@b c` is "b c", expected a host name or an IP address / Write user@host, user@host:port or user@[address]:port.
+    input: unknown target `-oProxyCommand=x.y` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    "#);
+}
+
+#[test]
+fn ways_are_made_when_needed_and_shared() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let factory: Factory = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Local) as SharedTransport)
+    });
+    let inventory = Inventory::new(&config(FILE), factory, false);
+    inventory.select("all").unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 0);
+
+    let first = inventory.get("obs1").unwrap();
+    let targets: Vec<Arc<Target>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| inventory.get("obs1").unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+
+    assert!(targets.iter().all(|target| Arc::ptr_eq(&first, target)));
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    assert_eq!(first.params["home"], "/srv/obs");
+    assert_eq!(first.tags, ["backup", "eu"]);
+    assert!(!first.sudo && inventory.get("db1").unwrap().sudo);
+}
+
+#[test]
+fn a_factory_that_failed_is_asked_again() {
+    let tries = AtomicUsize::new(0);
+    let factory: Factory = Arc::new(move |_| match tries.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(Failure::input("no password").into()),
+        _ => Ok(Arc::new(Local)),
+    });
+    let inventory = Inventory::new(&config(FILE), factory, false);
+
+    assert!(inventory.get("obs1").is_err());
+    assert!(inventory.get("obs1").is_ok());
+}
+
+#[test]
+fn a_read_only_inventory_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file").to_str().unwrap().to_owned();
+    let inventory = Inventory::new(&config(FILE), on_this_machine(), true);
+    let target = inventory.get("local").unwrap();
+    let exec = |command: &Command| target.transport.exec(command, &Cancel::new(), &mut |_, _| {});
+
+    assert!(exec(&Command::list(["touch", &path])).is_err());
+    assert!(exec(&Command::list(["true"]).reading()).unwrap().success());
+    assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn a_snapshot_comes_back_as_it_was_and_holds_no_secret() {
+    let inventory = inventory().allow_ad_hoc(true);
+    let json = serde_json::to_string(&inventory.snapshot()).unwrap();
+
+    let back: Snapshot = serde_json::from_str(&json).unwrap();
+
+    assert_eq!(back, inventory.snapshot());
+    assert!(json.contains("env:PW") && json.contains("/srv/obs"));
+    let again = Inventory::from_snapshot(back, on_this_machine(), false);
+    assert_eq!(selected(&again, "root@10.0.0.5"), "root@10.0.0.5");
+    assert_eq!(
+        again.config("obs2").unwrap().secrets().into_keys().collect::<Vec<_>>(),
+        ["targets.db1.passphrase", "targets.obs2.password"]
+    );
+}
+
+#[test]
+fn local_commands_become_another_user_only_where_they_say_nothing_else() {
+    #[derive(Debug)]
+    struct Echo;
+    impl crate::transport::Transport for Echo {
+        fn exec(
+            &self,
+            command: &Command,
+            _cancel: &Cancel,
+            _watch: crate::transport::Watch<'_>,
+        ) -> Result<crate::transport::Exit, crate::transport::TransportError> {
+            let user = command.sudo.as_ref().and_then(|sudo| sudo.user.clone());
+            Ok(crate::transport::Exit {
+                ended: crate::transport::Ended::Code(0),
+                stdout: user.unwrap_or_else(|| "root".to_owned()).into_bytes(),
+                stderr: Vec::new(),
+            })
+        }
+        fn connect(
+            &self,
+            _host: &str,
+            _port: u16,
+            _timeout: std::time::Duration,
+        ) -> Result<Box<dyn crate::transport::Connection>, crate::transport::TransportError>
+        {
+            Err(crate::transport::TransportError::Cancelled)
+        }
+        fn describe(&self) -> String {
+            "this machine".to_owned()
+        }
+        fn own_address(&self) -> Option<std::net::IpAddr> {
+            None
+        }
+    }
+    let sudo = |user: &str| command::Sudo { user: Some(user.to_owned()), password: None };
+    let way: SharedTransport = Arc::new(Sudo::new(Arc::new(Echo), sudo("obs")));
+    let user = |command: Command| way.exec(&command, &Cancel::new(), &mut |_, _| {}).unwrap().out();
+
+    assert_eq!(user(Command::list(["id"])), "obs");
+    assert_eq!(user(Command::list(["id"]).sudo(Some(sudo("ann")))), "ann");
+    assert_eq!(way.describe(), "this machine as obs");
+}
+
+#[test]
+fn the_local_way_has_sudo_where_the_configuration_says_so() {
+    let config = config("[targets.local]\nsudo = { user = \"obs\", password = \"env:PW\" }\n");
+    let asked = Mutex::new(Vec::new());
+    let reveal = |name: &str| {
+        asked.lock().unwrap().push(name.to_owned());
+        Ok(Secret::new("pw".to_owned()))
+    };
+
+    let way = local(&config.targets["local"], &reveal).unwrap();
+
+    assert_eq!(way.describe(), "this machine as obs");
+    assert_eq!(*asked.lock().unwrap(), ["targets.local.sudo.password"]);
+    let plain = local(&TargetConfig::new("local", "root"), &reveal).unwrap();
+    assert_eq!(plain.describe(), "this machine");
+}
+
+#[cfg(feature = "ssh")]
+#[test]
+fn an_ssh_target_has_all_that_is_configured() {
+    let inventory = inventory();
+    let reveal = |name: &str| Ok(Secret::new(format!("value of {name}")));
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|s| s.reveal().to_owned());
+
+    let obs2 = ssh_target(&inventory.config("obs2").unwrap(), &reveal).unwrap();
+
+    assert_eq!((obs2.user.as_str(), obs2.address.as_str(), obs2.port), ("root", "obs2", 22));
+    assert_eq!(secret(&obs2.password).as_deref(), Some("value of targets.obs2.password"));
+    assert_eq!(obs2.identities, [Path::new("/keys/one")]);
+    assert_eq!(obs2.jump.len(), 1);
+    assert_eq!(
+        secret(&obs2.jump[0].passphrase).as_deref(),
+        Some("value of targets.db1.passphrase")
+    );
+    assert!(obs2.jump[0].sudo.is_none() && obs2.passphrase.is_none() && obs2.use_agent);
+    let db1 = ssh_target(&inventory.config("db1").unwrap(), &reveal).unwrap();
+    let sudo = db1.sudo.unwrap();
+    assert_eq!(secret(&sudo.password).as_deref(), Some("value of targets.db1.sudo.password"));
+}

@@ -1,0 +1,17 @@
+//! The embedding API: opens the journal, loads a runbook, resolves targets and parameters, and drives a run.
+//!
+//! A [`Session`] is the configuration and the journal; an [`Order`] is what to run; a [`Voice`] is who listens and who
+//! answers. Nothing here prints or reads the environment by itself.
+
+pub mod config;
+mod drive;
+mod error;
+pub mod inventory;
+mod open;
+pub mod params;
+mod prepare;
+pub mod secrets;
+
+pub use drive::{Ended, OnInterrupt};
+pub use error::SessionError;
+pub use open::{Order, Session, Text, Voice};

@@ -1,0 +1,313 @@
+//! The session and what is asked of it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::{Config, Environment};
+use super::drive::{Direction, Ended, drive};
+use super::error::SessionError;
+use super::prepare;
+use super::secrets::PromptSecret;
+use crate::effect::{Asker, Mode};
+use crate::event::{Event, Status};
+use crate::journal::{Body, DebtRow, Record, RunInfo, Source, Sqlite, Store};
+use crate::script::{self, Problem, Runbook, ScriptError};
+use crate::transport::Cancel;
+
+/// The script of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// A file.
+    File(PathBuf),
+    /// Code given on the command line or by an embedding program.
+    Code(String),
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The script.
+    pub text: Text,
+    /// The targets; if none, those that the runbook or the configuration name, else this machine.
+    pub on: Option<String>,
+    /// Parameters.
+    pub set: Vec<(String, String)>,
+    /// Whether questions with a safe default are answered by it.
+    pub yes: bool,
+    /// Whether waits of days are sat out.
+    pub stay: bool,
+    /// What an interrupt leads to when nobody can be asked; the configuration's if none.
+    pub on_interrupt: Option<super::OnInterrupt>,
+}
+
+impl Order {
+    /// Makes an order for a script, with nothing else said.
+    pub fn new(text: Text) -> Self {
+        Self { text, on: None, set: Vec::new(), yes: false, stay: false, on_interrupt: None }
+    }
+}
+
+/// Who listens to a run, answers its questions and may cancel it.
+#[derive(Clone)]
+pub struct Voice {
+    /// Gets every event.
+    pub events: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Answers questions.
+    pub asker: Arc<dyn Asker>,
+    /// Answers for secrets.
+    pub prompt: Arc<dyn PromptSecret>,
+    /// Cancels.
+    pub cancel: Cancel,
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voice").field("asker", &self.asker).finish_non_exhaustive()
+    }
+}
+
+/// The configuration and the journal.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) environment: Environment,
+    pub(super) config: Config,
+    store: Arc<Sqlite>,
+    state: PathBuf,
+}
+
+impl Session {
+    /// Reads the configuration and opens the journal.
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub fn open(
+        environment: Environment,
+        config: Option<&Path>,
+        state: Option<&Path>,
+    ) -> Result<Self, SessionError> {
+        let config = Config::load(config, &environment)?;
+        let state = state
+            .map(Path::to_path_buf)
+            .or_else(|| environment.var("UPGRADE_HOST_STATE").map(PathBuf::from))
+            .or_else(|| config.defaults.state.clone())
+            .or_else(|| default_state(&environment))
+            .ok_or(SessionError::NoState)?;
+        let store = Arc::new(Sqlite::open(&state)?);
+        Ok(Self { environment, config, store, state })
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the directory of the journal.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Returns the surroundings.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Compiles and checks a script without running it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(text: &Text) -> Result<Runbook, SessionError> {
+        let runbook = compile(text)?;
+        let engine = script::build(None)?;
+        let problems: Vec<Problem> = script::check(&engine, &runbook);
+        if problems.is_empty() { Ok(runbook) } else { Err(SessionError::Script(problems)) }
+    }
+
+    /// Runs an order to its end or pause.
+    ///
+    /// # Errors
+    /// Why it could not begin; nothing was done then.
+    pub fn run(&self, order: &Order, voice: &Voice) -> Result<Ended, SessionError> {
+        let runbook = Self::load(&order.text)?;
+        let mut setup = prepare::fresh(self, order, runbook, voice, Mode::Run)?;
+        prepare::reach(&setup)?;
+        setup.store = Some(self.store.clone());
+        let _hold = self.store.hold(&setup.info.id)?;
+        self.store.create(&setup.info)?;
+        Ok(drive(&setup, Direction::Forward)?)
+    }
+
+    /// Says what an order would do, reading for real and changing nothing. Leaves no trace in the journal.
+    ///
+    /// # Errors
+    /// Why it could not begin.
+    pub fn plan(&self, order: &Order, voice: &Voice) -> Result<Ended, SessionError> {
+        let runbook = Self::load(&order.text)?;
+        let setup = prepare::fresh(self, order, runbook, voice, Mode::Plan)?;
+        prepare::reach(&setup)?;
+        Ok(drive(&setup, Direction::Forward)?)
+    }
+
+    /// Takes a run up where it stopped; one that was being undone is undone further.
+    ///
+    /// # Errors
+    /// Why it cannot be taken up.
+    pub fn resume(
+        &self,
+        name: &str,
+        order: &Order,
+        accept_change: bool,
+        voice: &Voice,
+    ) -> Result<Ended, SessionError> {
+        let run = self.store.find(name)?;
+        let _hold = self.store.hold(&run.id)?;
+        // Read again under the lock: another process may have ended it meanwhile.
+        let mut run = self.store.find(&run.id)?;
+        if !matches!(run.status, Status::Running | Status::Paused | Status::Unknown) {
+            return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
+        }
+        let undoing = undoing(&self.store.records(&run.id)?);
+        if let Some(sources) = changed_sources(&run, accept_change || undoing.is_some())? {
+            self.store.set_sources(&run.id, &sources)?;
+            run.sources = sources;
+        }
+        let runbook = Runbook::recorded(&script::build(None)?, &run.sources)?;
+        let mut setup = prepare::recorded(self, run, runbook, order, voice)?;
+        setup.accept_change = accept_change;
+        setup.store = Some(self.store.clone());
+        setup.word = "resume";
+        self.take_up(&setup.info)?;
+        Ok(drive(&setup, undoing.map_or(Direction::Forward, Direction::Back))?)
+    }
+
+    /// Undoes what a run did, newest first, also days later.
+    ///
+    /// # Errors
+    /// Why it cannot be undone.
+    pub fn rollback(
+        &self,
+        name: &str,
+        order: &Order,
+        voice: &Voice,
+    ) -> Result<Ended, SessionError> {
+        let run = self.store.find(name)?;
+        let _hold = self.store.hold(&run.id)?;
+        let run = self.store.find(&run.id)?;
+        if run.status == Status::RolledBack {
+            return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
+        }
+        let runbook = Runbook::recorded(&script::build(None)?, &run.sources)?;
+        let mut setup = prepare::recorded(self, run, runbook, order, voice)?;
+        setup.store = Some(self.store.clone());
+        setup.word = "rollback";
+        self.take_up(&setup.info)?;
+        Ok(drive(&setup, Direction::Back("asked for by the operator".to_owned()))?)
+    }
+
+    fn take_up(&self, run: &RunInfo) -> Result<(), SessionError> {
+        self.store.append_durable(
+            &run.id,
+            Body::Resumed { pid: std::process::id() },
+            Vec::new(),
+        )?;
+        self.store.set_status(&run.id, Status::Running, None)?;
+        Ok(())
+    }
+
+    /// Returns the journal.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns all runs, newest first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunInfo>, SessionError> {
+        Ok(self.store.runs()?)
+    }
+
+    /// Returns what is owed over all runs.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn debts(&self) -> Result<Vec<DebtRow>, SessionError> {
+        Ok(self.store.debts()?)
+    }
+
+    /// Returns a run and its records.
+    ///
+    /// # Errors
+    /// If there is no such run, or the journal cannot be read.
+    pub fn show(&self, name: &str) -> Result<(RunInfo, Vec<Record>), SessionError> {
+        let run = self.store.find(name)?;
+        let records = self.store.records(&run.id)?;
+        Ok((run, records))
+    }
+}
+
+fn compile(text: &Text) -> Result<Runbook, ScriptError> {
+    let engine = script::build(None)?;
+    match text {
+        Text::File(path) => Runbook::load(&engine, path),
+        Text::Code(code) => {
+            Runbook::compile(&engine, "-e".to_owned(), code.clone(), &mut |module| {
+                Err(format!("code given with -e cannot import `{module}`; write a file"))
+            })
+        }
+    }
+}
+
+fn default_state(environment: &Environment) -> Option<PathBuf> {
+    if environment.uid == 0 {
+        return Some(PathBuf::from("/var/lib/upgrade-host"));
+    }
+    let base = match environment
+        .var("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+    {
+        Some(dir) => dir,
+        None => environment.home()?.join(".local/state"),
+    };
+    Some(base.join("upgrade-host"))
+}
+
+/// Why the run was being undone when it stopped, if it was.
+fn undoing(records: &[Record]) -> Option<String> {
+    records.iter().rev().find_map(|record| match &record.body {
+        Body::UndoBegan { why, .. } => Some(why.clone()),
+        _ => None,
+    })
+}
+
+/// Compares the recorded sources with the files as they are now. Returns the new ones if they differ and that is accepted.
+fn changed_sources(run: &RunInfo, accept: bool) -> Result<Option<Vec<Source>>, SessionError> {
+    let mut now = Vec::new();
+    let mut changed = None;
+    for source in &run.sources {
+        // A file that is gone, and code that never was one, is taken from the record.
+        let text = if source.name == "-e" || source.name.starts_with('<') {
+            None
+        } else {
+            fs::read_to_string(&source.name).ok()
+        };
+        let text = text.unwrap_or_else(|| source.text.clone());
+        if text != source.text && changed.is_none() {
+            let diff = similar::TextDiff::from_lines(&source.text, &text);
+            let diff = diff
+                .unified_diff()
+                .context_radius(2)
+                .header("as recorded", "as it is now")
+                .to_string();
+            changed = Some((PathBuf::from(&source.name), diff));
+        }
+        now.push(Source { name: source.name.clone(), text });
+    }
+    match changed {
+        None => Ok(None),
+        Some(_) if accept => Ok(Some(now)),
+        Some((path, diff)) => Err(SessionError::Changed { run: run.id.clone(), path, diff }),
+    }
+}

@@ -1,0 +1,328 @@
+//! From an order, or from the record of a run, to everything that a run needs.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::OnInterrupt;
+use super::config::{Interrupt, TargetConfig};
+use super::drive::Setup;
+use super::error::SessionError;
+use super::inventory::{self, Inventory, Snapshot};
+use super::open::{Order, Session, Voice};
+use super::params::Params;
+use super::secrets::{Reference, SecretStore};
+use crate::effect::{App, Clock, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Targets};
+use crate::error::{Failure, Kind, Result};
+use crate::event::Status;
+use crate::journal::RunInfo;
+use crate::script::Runbook;
+use crate::secret::Secret;
+use crate::transport::{Command, SharedTransport, TransportError};
+
+/// How long a broken connection is tried again unless the configuration says otherwise.
+const RECONNECT: Duration = Duration::from_secs(300);
+
+/// What the journal keeps of the settings of a run. Secrets are in it by reference.
+#[derive(Debug, Serialize, Deserialize)]
+struct Settings {
+    params: BTreeMap<String, BTreeMap<String, Value>>,
+    secrets: BTreeMap<String, Reference>,
+    inventory: Snapshot,
+    services: BTreeMap<String, ServiceCommands>,
+    app: Option<(String, Value)>,
+    reconnect_ms: u64,
+}
+
+/// Prepares an order.
+pub(super) fn fresh(
+    session: &Session,
+    order: &Order,
+    runbook: Runbook,
+    voice: &Voice,
+    mode: Mode,
+) -> Result<Setup, SessionError> {
+    let config = &session.config;
+    let redactor = Redactor::new();
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    secrets.add_all(&config.secrets);
+    let factory = factory(&secrets, &redactor, voice);
+    let inventory = Inventory::new(config, factory, mode == Mode::Plan).allow_ad_hoc(true);
+    let selector = order
+        .on
+        .clone()
+        .or_else(|| {
+            (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(","))
+        })
+        .or_else(|| config.defaults.on.clone())
+        .unwrap_or_else(|| "local".to_owned());
+    let targets = inventory.select(&selector)?;
+    let declared = Params::declare(&runbook.metadata.params).map_err(SessionError::Params)?;
+    let mut params = BTreeMap::new();
+    let mut references = BTreeMap::new();
+    for name in &targets {
+        let own = inventory.config(name)?.params;
+        let values = declared
+            .for_target(name, &order.set, &own, &config.defaults.params)
+            .map_err(SessionError::Params)?;
+        references.extend(values.secrets);
+        if params.is_empty() {
+            params.insert(String::new(), values.values.clone());
+        }
+        params.insert(name.clone(), values.values);
+    }
+    secrets.add_all(&references);
+    references.extend(config.secrets.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = Settings {
+        params,
+        secrets: references,
+        inventory: inventory.snapshot(),
+        services: config.services.clone(),
+        app: config.app.clone().map(|app| (app.adapter, app.settings)),
+        reconnect_ms: u64::try_from(config.defaults.reconnect.unwrap_or(RECONNECT).as_millis())
+            .unwrap_or(u64::MAX),
+    };
+    let recorded = serde_json::to_value(&settings)
+        .map_err(|error| Failure::input(format!("the settings cannot be recorded: {error}")))
+        .map_err(crate::error::Halt::from)?;
+    let operator = config.defaults.operator.clone().unwrap_or_else(|| operator(session));
+    let info = RunInfo {
+        id: new_id(&*clock),
+        runbook: runbook.name.clone(),
+        title: if runbook.metadata.title.is_empty() {
+            runbook.name.clone()
+        } else {
+            runbook.metadata.title.clone()
+        },
+        targets,
+        operator,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        status: Status::Running,
+        started: clock.now(),
+        ended: None,
+        due: None,
+        settings: recorded,
+        sources: runbook.sources(),
+    };
+    let word = if mode == Mode::Plan { "plan" } else { "run" };
+    Ok(assemble(
+        info,
+        runbook,
+        settings,
+        Arc::new(inventory),
+        secrets,
+        redactor,
+        clock,
+        order,
+        voice,
+        session,
+        mode,
+        word,
+    ))
+}
+
+/// Prepares a run that is on record.
+pub(super) fn recorded(
+    session: &Session,
+    info: RunInfo,
+    runbook: Runbook,
+    order: &Order,
+    voice: &Voice,
+) -> Result<Setup, SessionError> {
+    let settings: Settings = serde_json::from_value(info.settings.clone()).map_err(|error| {
+        crate::journal::JournalError::Io {
+            path: session.state().join("journal.db"),
+            why: format!("the settings of run {} cannot be read: {error}", info.id),
+        }
+    })?;
+    let redactor = Redactor::new();
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    secrets.add_all(&settings.secrets);
+    let factory = factory(&secrets, &redactor, voice);
+    let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, false);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(assemble(
+        info,
+        runbook,
+        settings,
+        Arc::new(inventory),
+        secrets,
+        redactor,
+        clock,
+        order,
+        voice,
+        session,
+        Mode::Run,
+        "resume",
+    ))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two ways to a setup differ in where these come from"
+)]
+fn assemble(
+    info: RunInfo,
+    runbook: Runbook,
+    settings: Settings,
+    targets: Arc<dyn Targets>,
+    secrets: Arc<SecretStore>,
+    redactor: Redactor,
+    clock: Arc<dyn Clock>,
+    order: &Order,
+    voice: &Voice,
+    session: &Session,
+    mode: Mode,
+    word: &'static str,
+) -> Setup {
+    let on_interrupt = order.on_interrupt.unwrap_or(match session.config.defaults.interrupt {
+        Some(Interrupt::Rollback) => OnInterrupt::RollBack,
+        _ => OnInterrupt::Pause,
+    });
+    Setup {
+        info,
+        runbook,
+        mode,
+        word,
+        targets,
+        params: settings.params,
+        services: settings.services,
+        app: settings.app.map(|(adapter, settings)| App { adapter, settings }),
+        secrets,
+        redactor,
+        store: None,
+        events: Arc::clone(&voice.events),
+        asker: Arc::clone(&voice.asker),
+        cancel: voice.cancel.clone(),
+        clock,
+        yes: order.yes,
+        stay: order.stay,
+        accept_change: false,
+        reconnect: Duration::from_millis(settings.reconnect_ms),
+        on_interrupt,
+    }
+}
+
+/// Makes sure that every target can be reached before anything is written or done.
+pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
+    for name in &setup.info.targets {
+        let target = setup.targets.get(name)?;
+        if name == "local" {
+            continue;
+        }
+        let command = Command::list(["true"]).reading().timeout(Some(Duration::from_secs(60)));
+        match target.transport.exec(&command, &setup.cancel, &mut |_, _| {}) {
+            Ok(exit) if exit.success() => {}
+            Ok(exit) => {
+                let said = String::from_utf8_lossy(&exit.stderr);
+                let message = format!("{name} cannot run a command: {}", said.trim());
+                return Err(SessionError::Failure(Box::new(
+                    Failure::new(Kind::Denied, message).with_target(name),
+                )));
+            }
+            Err(error) => return Err(SessionError::Failure(Box::new(unreachable(name, error)))),
+        }
+    }
+    Ok(())
+}
+
+fn unreachable(name: &str, error: TransportError) -> Failure {
+    let message = error.to_string();
+    let (kind, hint) = match error {
+        TransportError::Auth { hint, .. } | TransportError::HostKey { hint, .. } => {
+            (Kind::Auth, hint)
+        }
+        TransportError::Connect { hint, .. } => (Kind::Connect, hint),
+        _ => (Kind::Connect, None),
+    };
+    let mut failure = Failure::new(kind, message).with_target(name);
+    failure.hint = hint;
+    failure
+}
+
+fn factory(secrets: &Arc<SecretStore>, redactor: &Redactor, voice: &Voice) -> inventory::Factory {
+    let (secrets, redactor, voice) = (Arc::clone(secrets), redactor.clone(), voice.clone());
+    Arc::new(move |config: &TargetConfig| -> Result<SharedTransport> {
+        let reveal = |name: &str| -> Result<Secret> {
+            let secret = secrets.reveal(name)?;
+            redactor.add(&secret);
+            Ok(secret)
+        };
+        if config.local {
+            inventory::local(config, &reveal)
+        } else {
+            remote(config, &reveal, &voice)
+        }
+    })
+}
+
+#[cfg(feature = "ssh")]
+fn remote(
+    config: &TargetConfig,
+    reveal: inventory::Reveal<'_>,
+    voice: &Voice,
+) -> Result<SharedTransport> {
+    use crate::transport::ssh::Ssh;
+    let target = inventory::ssh_target(config, reveal)?;
+    Ok(Arc::new(Ssh::new(target, Arc::new(Person(voice.clone())))))
+}
+
+#[cfg(not(feature = "ssh"))]
+fn remote(
+    config: &TargetConfig,
+    _reveal: inventory::Reveal<'_>,
+    _voice: &Voice,
+) -> Result<SharedTransport> {
+    let message =
+        format!("{} is reached over ssh, which this program was built without", config.name);
+    Err(Failure::input(message).into())
+}
+
+/// The operator, as the ssh transport asks for one.
+#[cfg(feature = "ssh")]
+struct Person(Voice);
+
+#[cfg(feature = "ssh")]
+impl crate::transport::ssh::Questions for Person {
+    fn secret(&self, prompt: &str) -> Option<Secret> {
+        self.0.prompt.ask(prompt)
+    }
+
+    fn trust_host_key(&self, target: &str, key_type: &str, fingerprint: &str) -> bool {
+        use crate::effect::Question;
+        // No default: an unknown key is never taken unattended.
+        let text = format!(
+            "The host key of {target} is not known: {key_type} {fingerprint}. Is it the right one?"
+        );
+        self.0.asker.ask(&Question::Confirm { text, default: None }).as_deref() == Some("yes")
+    }
+}
+
+fn operator(session: &Session) -> String {
+    let environment = &session.environment;
+    let user = environment.var("SUDO_USER").map_or_else(|| environment.user(), str::to_owned);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}")
+}
+
+/// `20261122-2020-k3f9`: sorts by time, can be spoken; letters that are easily mistaken are left out.
+fn new_id(clock: &dyn Clock) -> String {
+    const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut number = RandomState::new().build_hasher().finish();
+    let mut tail = String::new();
+    for _ in 0..4 {
+        let index = usize::try_from(number % LETTERS.len() as u64).unwrap_or_default();
+        tail.push(char::from(LETTERS[index]));
+        number /= LETTERS.len() as u64;
+    }
+    format!("{}-{tail}", clock.now().to_zoned(TimeZone::system()).strftime("%Y%m%d-%H%M"))
+}

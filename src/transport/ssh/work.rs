@@ -1,0 +1,343 @@
+//! A job on its channel: a small machine that its session steps. It does what can be done without waiting, and says
+//! when an operation could not send.
+
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use rustix::event::PollFlags;
+use ssh2::{Channel, Session};
+
+use super::channel::{Event, ExecJob, Job, Try, retry, retry_io};
+use super::reactor::next_id;
+use super::tunnel::Tunnel;
+use crate::transport::Stream;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Progress,
+    Idle,
+    Blocked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    /// The server has sent its end of file; its status and its close are to come.
+    Ending,
+    Closing,
+    Done,
+}
+
+/// The operations of a running channel, in the order in which they get their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Write,
+    Eof,
+    Out,
+    Err,
+}
+
+enum Kind {
+    Exec(Exec),
+    Tunnel(Box<Tunnel>),
+}
+
+/// A job on its channel.
+pub(super) struct Work {
+    id: u64,
+    channel: Channel,
+    kind: Kind,
+    phase: Phase,
+    blocked: Option<Op>,
+    eof: bool,
+    sent: bool,
+}
+
+struct Exec {
+    job: ExecJob,
+    written: usize,
+    eof_sent: bool,
+    /// What did not fit into the queue.
+    held: Option<Event>,
+}
+
+impl Work {
+    pub(super) fn new(job: Job, channel: Channel) -> Self {
+        let (kind, phase) = match job {
+            Job::Exec(job) => {
+                (Kind::Exec(Exec { job, written: 0, eof_sent: false, held: None }), Phase::Starting)
+            }
+            Job::Tunnel(job) => {
+                let _nobody_waits = job.opened.try_send(Ok(()));
+                (Kind::Tunnel(Box::new(Tunnel::new(job.socket))), Phase::Running)
+            }
+        };
+        Self { id: next_id(), channel, kind, phase, blocked: None, eof: false, sent: false }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        matches!(self.kind, Kind::Tunnel(_))
+    }
+
+    pub(super) fn saw_eof(&self) -> bool {
+        self.eof
+    }
+
+    pub(super) fn channel_mut(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    /// Returns whether it has sent data since it was last asked.
+    pub(super) fn take_sent(&mut self) -> bool {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The other end of the tunnel's socket is gone.
+    pub(super) fn hung_up(&mut self) {
+        if let Kind::Tunnel(tunnel) = &mut self.kind {
+            tunnel.hung_up();
+        }
+    }
+
+    /// Returns the tunnel's socket and what it waits for.
+    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match &self.kind {
+            Kind::Tunnel(tunnel) if self.phase == Phase::Running => tunnel.interest(),
+            _ => None,
+        }
+    }
+
+    /// Does what can be done now.
+    ///
+    /// # Errors
+    /// Why the whole session is lost.
+    pub(super) fn step(&mut self, session: &Session, scratch: &mut [u8]) -> Result<Step, String> {
+        match self.phase {
+            Phase::Starting => self.start(session),
+            Phase::Running => self.run(session, scratch),
+            Phase::Ending => self.finish(session),
+            Phase::Closing => {
+                let result = self.channel.close();
+                match retry(session, result) {
+                    Try::Done(()) | Try::Refused(_) => self.enter(Phase::Done),
+                    other => waiting(other),
+                }
+            }
+            Phase::Done => Ok(Step::Idle),
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "ends a step in one word")]
+    fn enter(&mut self, phase: Phase) -> Result<Step, String> {
+        self.phase = phase;
+        Ok(Step::Progress)
+    }
+
+    fn start(&mut self, session: &Session) -> Result<Step, String> {
+        let Kind::Exec(exec) = &mut self.kind else { return self.enter(Phase::Running) };
+        let shared = &exec.job.shared;
+        if !shared.started.swap(true, Ordering::SeqCst) && shared.forgotten.load(Ordering::SeqCst) {
+            return self.enter(Phase::Closing);
+        }
+        match retry(session, self.channel.exec(&exec.job.line)) {
+            Try::Done(()) => self.enter(Phase::Running),
+            Try::Refused(why) => {
+                exec.job.shared.refuse(why);
+                // Ends the queue.
+                exec.job.events = mpsc::sync_channel(0).0;
+                self.enter(Phase::Closing)
+            }
+            other => waiting(other),
+        }
+    }
+
+    fn run(&mut self, session: &Session, scratch: &mut [u8]) -> Result<Step, String> {
+        let mut progress = false;
+        let ops = match self.blocked.take() {
+            Some(op) => &[op][..],
+            None => &[Op::Write, Op::Eof, Op::Out, Op::Err][..],
+        };
+        for op in ops {
+            if self.phase != Phase::Running {
+                break;
+            }
+            match self.attempt(*op, session, scratch) {
+                Try::Done(happened) => progress |= happened,
+                Try::Wait => {}
+                Try::Blocked => {
+                    self.blocked = Some(*op);
+                    return Ok(Step::Blocked);
+                }
+                Try::Refused(_) => {
+                    self.phase = Phase::Closing;
+                    progress = true;
+                }
+                Try::Dead(why) => return Err(why),
+            }
+        }
+        Ok(if progress { Step::Progress } else { Step::Idle })
+    }
+
+    fn attempt(&mut self, op: Op, session: &Session, scratch: &mut [u8]) -> Try<bool> {
+        let channel = &mut self.channel;
+        match &mut self.kind {
+            Kind::Exec(exec) => match op {
+                Op::Write => exec.write(channel, session, &mut self.sent),
+                Op::Eof => exec.send_eof(channel, session),
+                Op::Out | Op::Err => {
+                    if exec.job.shared.forgotten.load(Ordering::SeqCst) {
+                        self.phase = Phase::Closing;
+                        return Try::Done(true);
+                    }
+                    if !exec.deliver() {
+                        return Try::Wait;
+                    }
+                    let (stream, id) =
+                        if op == Op::Out { (Stream::Out, 0) } else { (Stream::Err, 1) };
+                    match retry_io(session, channel.stream(id).read(scratch)) {
+                        Try::Done(0) => {
+                            // Only when neither stream has anything left does libssh2 admit the end.
+                            if op == Op::Err && channel.eof() {
+                                self.eof = true;
+                                self.phase = Phase::Ending;
+                                return Try::Done(true);
+                            }
+                            Try::Done(false)
+                        }
+                        Try::Done(count) => {
+                            exec.held = Some(Event::Output(stream, scratch[..count].to_vec()));
+                            exec.deliver();
+                            Try::Done(true)
+                        }
+                        Try::Wait => Try::Wait,
+                        Try::Blocked => Try::Blocked,
+                        Try::Refused(why) => Try::Refused(why),
+                        Try::Dead(why) => Try::Dead(why),
+                    }
+                }
+            },
+            Kind::Tunnel(tunnel) => match op {
+                Op::Write => tunnel.up(channel, session, &mut self.sent),
+                Op::Eof => tunnel.send_eof(channel, session),
+                Op::Out => {
+                    let result = tunnel.down(channel, session);
+                    if tunnel.is_over() {
+                        self.phase = Phase::Closing;
+                        return Try::Done(true);
+                    }
+                    self.eof = tunnel.down_ended();
+                    result
+                }
+                Op::Err => Try::Done(false),
+            },
+        }
+    }
+
+    fn finish(&mut self, session: &Session) -> Result<Step, String> {
+        let Kind::Exec(exec) = &mut self.kind else { return self.enter(Phase::Closing) };
+        if exec.job.shared.forgotten.load(Ordering::SeqCst) {
+            return self.enter(Phase::Closing);
+        }
+        if !exec.deliver() {
+            return Ok(Step::Idle);
+        }
+        match retry(session, self.channel.wait_close()) {
+            Try::Done(()) => {
+                // The signal first: libssh2 says status 0 for a command that a signal ended.
+                let signal = self.channel.exit_signal().ok().and_then(|exit| exit.exit_signal);
+                let status = self.channel.exit_status().unwrap_or(0);
+                exec.held = Some(Event::Closed { status, signal });
+                if exec.deliver() {
+                    return self.enter(Phase::Closing);
+                }
+                Ok(Step::Idle)
+            }
+            Try::Refused(why) => {
+                exec.job.shared.refuse(why);
+                self.enter(Phase::Closing)
+            }
+            other => waiting(other),
+        }
+    }
+}
+
+fn waiting(outcome: Try<()>) -> Result<Step, String> {
+    match outcome {
+        Try::Done(()) => Ok(Step::Progress),
+        Try::Wait | Try::Refused(_) => Ok(Step::Idle),
+        Try::Blocked => Ok(Step::Blocked),
+        Try::Dead(why) => Err(why),
+    }
+}
+
+impl Exec {
+    /// Puts what is held into the queue; returns whether there is room for more.
+    fn deliver(&mut self) -> bool {
+        let Some(event) = self.held.take() else { return true };
+        let event = match self.job.events.try_send(event) {
+            Ok(()) | Err(mpsc::TrySendError::Disconnected(_)) => return true,
+            Err(mpsc::TrySendError::Full(event)) => event,
+        };
+        // Said before the second try, so that a taker who comes in between sees it.
+        self.job.shared.stalled.store(true, Ordering::SeqCst);
+        if let Err(mpsc::TrySendError::Full(event)) = self.job.events.try_send(event) {
+            self.held = Some(event);
+            false
+        } else {
+            self.job.shared.stalled.store(false, Ordering::SeqCst);
+            true
+        }
+    }
+
+    fn write(&mut self, channel: &mut Channel, session: &Session, sent: &mut bool) -> Try<bool> {
+        let rest = &self.job.stdin[self.written..];
+        if rest.is_empty() {
+            return Try::Done(false);
+        }
+        match retry_io(session, channel.write(rest)) {
+            Try::Done(count) => {
+                self.written += count;
+                *sent |= count > 0;
+                Try::Done(count > 0)
+            }
+            // The command does not read its input to the end: its own business.
+            Try::Refused(_) => {
+                self.written = self.job.stdin.len();
+                self.eof_sent = true;
+                Try::Done(true)
+            }
+            Try::Wait => Try::Wait,
+            Try::Blocked => Try::Blocked,
+            Try::Dead(why) => Try::Dead(why),
+        }
+    }
+
+    fn send_eof(&mut self, channel: &mut Channel, session: &Session) -> Try<bool> {
+        if self.eof_sent || self.written < self.job.stdin.len() {
+            return Try::Done(false);
+        }
+        match retry(session, channel.send_eof()) {
+            Try::Done(()) | Try::Refused(_) => {
+                self.eof_sent = true;
+                self.job.stdin = Vec::new();
+                self.written = 0;
+                Try::Done(true)
+            }
+            Try::Wait => Try::Wait,
+            Try::Blocked => Try::Blocked,
+            Try::Dead(why) => Try::Dead(why),
+        }
+    }
+}
