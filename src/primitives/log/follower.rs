@@ -62,12 +62,8 @@ pub(super) enum Step {
 struct Search {
     lost: Lost,
     candidates: Vec<Entry>,
-    /// What was rotated away, oldest first.
-    rotated: Vec<Entry>,
-    /// Before which segment it belongs, if the file that has the name now is known already.
-    before: Option<usize>,
-    /// The file that has the name now, if it is new.
-    current: Option<Entry>,
+    /// Before which segment it belongs.
+    before: usize,
 }
 
 /// Follows one log.
@@ -76,6 +72,8 @@ pub(super) struct Follower {
     source: Source,
     segments: Vec<Segment>,
     older: Vec<String>,
+    /// The inodes of new segments, until a second list has them too.
+    pending: Vec<String>,
     known: String,
     names: BTreeMap<Date, String>,
     wide: bool,
@@ -101,6 +99,7 @@ impl Follower {
         Self {
             segments: segments.collect(),
             older: position.older.clone(),
+            pending: Vec::new(),
             source,
             known: String::new(),
             names: BTreeMap::new(),
@@ -257,9 +256,7 @@ impl Follower {
         {
             // It was compressed or removed before it was read to its end.
             if wide {
-                let rotated = self.rotated(answer);
-                let mut segment = self.segments.remove(index);
-                self.begin_search(Lost::of(&mut segment), rotated, Some(index), None);
+                self.search_for(index, answer);
             }
             self.wide = !wide;
             return true;
@@ -267,24 +264,20 @@ impl Follower {
         let Some(last) = self.segments.last() else {
             // It may have been rotated away already since it appeared.
             self.wide = true;
-            if wide {
-                let new = self.rotated(answer).into_iter().filter(|entry| self.is_new(entry));
-                let new: Vec<Entry> = new.chain(current.cloned()).collect();
-                self.push_all(&new);
-            }
-            return !wide;
+            return !wide || self.adopt_new(answer, current);
         };
+        let end = self.segments.len() - 1;
         match current {
             Some(current) if current.inode == last.inode => {
                 self.misses = 0;
+                self.pending.clear();
                 if self.truncated.is_some() && !wide {
                     self.wide = true;
                     return true;
                 }
                 if let Some(lost) = self.truncated.take() {
                     let rotated = self.rotated(answer);
-                    let before = self.segments.len() - 1;
-                    self.begin_search(lost, rotated, Some(before), None);
+                    self.begin_search(lost, &rotated, end);
                 }
                 false
             }
@@ -292,61 +285,74 @@ impl Follower {
                 self.wide = true;
                 true
             }
-            Some(current) if last.seen => {
+            Some(_) if last.form == Form::Gone => self.adopt_new(answer, current),
+            Some(_) if last.seen => {
                 self.misses = 0;
-                let current = current.clone();
-                self.push_after_last(answer);
-                self.push(&current);
-                false
+                self.adopt_after_last(answer, current)
             }
-            Some(current) if last.form == Form::Gone => {
-                self.misses = 0;
-                let new = self.rotated(answer).into_iter().filter(|entry| self.is_new(entry));
-                let new: Vec<Entry> = new.chain([current.clone()]).collect();
-                self.push_all(&new);
-                false
-            }
-            Some(current) => {
+            Some(_) => {
                 // It may have been missed while it was being renamed.
                 self.misses += 1;
-                if self.misses < MISSES {
-                    self.wide = true;
-                    return true;
+                self.wide = true;
+                if self.misses >= MISSES {
+                    self.misses = 0;
+                    self.search_for(end, answer);
                 }
-                self.misses = 0;
-                let rotated = self.rotated(answer);
-                if let Some(mut old) = self.segments.pop() {
-                    // Had it been truncated too, the older place is the one to go on from.
-                    let place = self.truncated.take().unwrap_or_else(|| Lost::of(&mut old));
-                    self.begin_search(place, rotated, None, Some(current.clone()));
-                }
-                false
+                true
             }
             // Renamed away or removed, and nothing new yet: what is left of it is read under its new name.
             None => {
-                let found = last.seen || last.missed < MISSES || last.form == Form::Gone;
                 self.wide = true;
                 self.misses = 1;
-                if wide && !found {
-                    let rotated = self.rotated(answer);
-                    let before = self.segments.len() - 1;
-                    let mut segment = self.segments.remove(before);
-                    self.begin_search(Lost::of(&mut segment), rotated, Some(before), None);
-                } else if wide {
-                    self.push_after_last(answer);
+                if wide && last.missed >= MISSES && last.form != Form::Gone {
+                    self.search_for(end, answer);
+                    return true;
                 }
-                !wide
+                !wide || self.adopt_after_last(answer, None)
             }
         }
     }
 
-    /// Adds what was rotated away after the last segment was.
-    fn push_after_last(&mut self, answer: &Answer) {
+    /// Looks for what is left of a segment that is not in the list any more.
+    fn search_for(&mut self, index: usize, answer: &Answer) {
+        let rotated = self.rotated(answer);
+        let mut segment = self.segments.remove(index);
+        // Had it been truncated too, the older place is the one to go on from.
+        let place = self.truncated.take().unwrap_or_else(|| Lost::of(&mut segment));
+        self.begin_search(place, &rotated, index);
+    }
+
+    /// Adds what was rotated away after the last segment was, and the file that has the name now.
+    fn adopt_after_last(&mut self, answer: &Answer, current: Option<&Entry>) -> bool {
         let rotated = self.rotated(answer);
         let last = self.segments.last().map(|last| last.inode.clone()).unwrap_or_default();
-        if let Some(at) = rotated.iter().position(|entry| entry.inode == last) {
-            self.push_all(&rotated[at + 1..]);
+        let Some(at) = rotated.iter().position(|entry| entry.inode == last) else {
+            return self.adopt(current.cloned().into_iter().collect());
+        };
+        self.adopt(rotated[at + 1..].iter().chain(current).cloned().collect())
+    }
+
+    /// Adds what was not there when the place was taken, and the file that has the name now.
+    fn adopt_new(&mut self, answer: &Answer, current: Option<&Entry>) -> bool {
+        let rotated = self.rotated(answer);
+        let new = |entry: &&Entry| !is_packed(&entry.path) && !self.older.contains(&entry.inode);
+        self.adopt(rotated.iter().filter(new).chain(current).cloned().collect())
+    }
+
+    /// Adds new segments once two lists agree on them: one that was made during a rotation may lack one.
+    fn adopt(&mut self, mut new: Vec<Entry>) -> bool {
+        new.retain(|entry| !self.segments.iter().any(|segment| segment.inode == entry.inode));
+        let inodes: Vec<String> = new.iter().map(|entry| entry.inode.clone()).collect();
+        if inodes.is_empty() || self.pending == inodes {
+            self.pending.clear();
+            for entry in &new {
+                self.push(entry);
+            }
+            return false;
         }
+        self.pending = inodes;
+        self.wide = true;
+        true
     }
 
     /// Takes over names and sizes.
@@ -389,11 +395,6 @@ impl Follower {
         segment.restart();
     }
 
-    /// Returns whether a file that was rotated away was not there when the place was taken.
-    fn is_new(&self, entry: &Entry) -> bool {
-        !is_packed(&entry.path) && !self.older.contains(&entry.inode)
-    }
-
     /// Returns what was rotated away, oldest first.
     fn rotated(&self, answer: &Answer) -> Vec<Entry> {
         let mut found: Vec<(Age, Entry)> = Vec::new();
@@ -418,13 +419,7 @@ impl Follower {
         found.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    fn begin_search(
-        &mut self,
-        lost: Lost,
-        rotated: Vec<Entry>,
-        before: Option<usize>,
-        current: Option<Entry>,
-    ) {
+    fn begin_search(&mut self, lost: Lost, rotated: &[Entry], before: usize) {
         let candidates = rotated
             .iter()
             .rev()
@@ -438,50 +433,31 @@ impl Follower {
             .take(CANDIDATES)
             .cloned()
             .collect();
-        self.search = Some(Search { lost, candidates, rotated, before, current });
+        self.search = Some(Search { lost, candidates, before });
     }
 
     /// Takes the answer to a search: which candidate continues at the place.
     pub(super) fn found(&mut self, path: Option<&str>, sink: Sink<'_>) {
-        let Some(Search { mut lost, candidates, rotated, before, current }) = self.search.take()
-        else {
-            return;
-        };
+        let Some(Search { mut lost, candidates, before }) = self.search.take() else { return };
         let found = path.and_then(|path| candidates.iter().find(|entry| entry.path == path));
         if let Some(found) = found {
             let mut copy = Segment::new(&found.path, &found.inode, found.size, None);
             (copy.offset, copy.print, copy.lines) = (lost.offset, lost.print, lost.lines);
             copy.fresh = false;
-            self.segments.insert(before.unwrap_or(self.segments.len()), copy);
-        } else {
-            lost.lines.flush(&lost.path, sink);
-            if let (Some(at), None) = (before, &current)
-                && at == self.segments.len()
-            {
-                // Its place is kept, so that what comes next is known to be newer.
-                let mut gone = Segment::new(&lost.path, "gone", lost.offset, None);
-                (gone.offset, gone.fresh, gone.form) = (lost.offset, false, Form::Gone);
-                self.segments.push(gone);
-            }
-            self.warnings.push(format!(
-                "{} is gone; what may have come after byte {} of it is lost",
-                lost.path, lost.offset
-            ));
+            self.segments.insert(before, copy);
+            return;
         }
-        let Some(current) = current else { return };
-        let after = found.and_then(|found| rotated.iter().position(|entry| entry == found));
-        let between: Vec<Entry> = match after {
-            Some(at) => rotated[at + 1..].to_vec(),
-            None => rotated.into_iter().filter(|entry| self.is_new(entry)).collect(),
-        };
-        self.push_all(&between);
-        self.push(&current);
-    }
-
-    fn push_all(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            self.push(entry);
+        lost.lines.flush(&lost.path, sink);
+        if before == self.segments.len() {
+            // Its place is kept, so that what comes next is known to be newer.
+            let mut gone = Segment::new(&lost.path, "gone", lost.offset, None);
+            (gone.offset, gone.fresh, gone.form) = (lost.offset, false, Form::Gone);
+            self.segments.push(gone);
         }
+        self.warnings.push(format!(
+            "{} is gone; what may have come after byte {} of it is lost",
+            lost.path, lost.offset
+        ));
     }
 
     fn push(&mut self, entry: &Entry) {
