@@ -181,7 +181,8 @@ impl Follower {
             if segment.unread() {
                 return Some(index);
             }
-            if index + 1 < self.segments.len() && segment.lines.hopes(now) {
+            let newer = index + 1 < self.segments.len();
+            if newer && (segment.is_cut_off() || segment.lines.hopes(now)) {
                 return None;
             }
         }
@@ -207,14 +208,16 @@ impl Follower {
         }
         let last = self.segments.len().saturating_sub(1);
         for (index, segment) in self.segments.iter_mut().enumerate() {
+            if !segment.is_read() {
+                continue;
+            }
             if index < last && !segment.lines.hopes(now) {
                 segment.lines.flush(&segment.path, sink);
             } else {
                 segment.lines.show(&segment.path, now, sink);
             }
         }
-        while self.segments.len() > WATCHED && !self.segments[0].unread() && !self.segments[0].fresh
-        {
+        while self.segments.len() > WATCHED && self.segments[0].is_read() {
             self.drop_segment(0, sink);
         }
         let fresh = self.segments.iter().any(|segment| segment.fresh);
@@ -250,10 +253,7 @@ impl Follower {
         self.update(answer, sink);
         self.wide = false;
         let older = &self.segments[..self.segments.len().saturating_sub(1)];
-        let gone = |segment: &Segment| segment.size > segment.offset && segment.missed >= MISSES;
-        if let Some(index) =
-            older.iter().position(|segment| segment.form == Form::Plain && gone(segment))
-        {
+        if let Some(index) = older.iter().position(Segment::is_cut_off) {
             // It was compressed or removed before it was read to its end.
             if wide {
                 self.search_for(index, answer);

@@ -85,6 +85,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Makes a segment that was not read yet.
     pub(super) fn new(path: &str, inode: &str, size: u64, date: Option<Date>) -> Self {
         Self {
             path: path.to_owned(),
@@ -101,6 +102,7 @@ impl Segment {
         }
     }
 
+    /// Returns whether there is something to read.
     pub(super) fn unread(&self) -> bool {
         match self.form {
             Form::Plain => self.size > self.offset && self.missed < MISSES,
@@ -109,6 +111,17 @@ impl Segment {
         }
     }
 
+    /// Returns whether it was read to its end.
+    pub(super) fn is_read(&self) -> bool {
+        !self.fresh && !self.unread() && !self.is_cut_off()
+    }
+
+    /// Returns whether it is gone before it was read to its end.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.form == Form::Plain && self.size > self.offset && self.missed >= MISSES
+    }
+
+    /// Starts over.
     pub(super) fn restart(&mut self) {
         (self.offset, self.print, self.fresh) = (0, Print::default(), true);
     }
@@ -125,6 +138,7 @@ pub(super) struct Lost {
 }
 
 impl Lost {
+    /// Takes the place out of a segment.
     pub(super) fn of(segment: &mut Segment) -> Self {
         Self {
             path: segment.path.clone(),
