@@ -284,11 +284,7 @@ impl Action for Switch {
             return Owes::Nothing;
         }
         // Not known counts as on: better owed once too often.
-        Owes::Opens(Debt {
-            key: self.key(),
-            what: "replication on".to_owned(),
-            locks_out: false,
-        })
+        Owes::Opens(Debt { key: self.key(), what: "replication on".to_owned(), locks_out: false })
     }
 
     fn subject(&self) -> Option<String> {
