@@ -445,7 +445,8 @@ impl<A: Action> One<'_, A> {
                 let changed = self.action.changed(&output);
                 let words = self.action.result(&output);
                 if let (Some(store), false) = (&run.store, planning) {
-                    let outcome = Outcome::Done { value: redacted, changed };
+                    let said = words.as_ref().map(|words| run.redactor.text(words));
+                    let outcome = Outcome::Done { value: redacted, changed, words: said };
                     let target = self.cx.target.name.clone();
                     let debts: Vec<_> = closes
                         .iter()

@@ -258,14 +258,14 @@ fn an_idempotent_command_that_was_cut_off_runs_again() {
 fn bad_input_names_the_place() {
     let bench = bench();
     for (text, message) in [
-        (r#"run([])"#, "run: the command is empty"),
+        (r"run([])", "run: the command is empty"),
         (r#"sh("  ")"#, "sh: the command is empty"),
         (r#"run("ls -l")"#, "run: expected a list of words, found text; `sh` takes shell lines"),
         (r#"sh(["ls"])"#, "sh: expected a shell line, found list; `run` takes lists"),
         (r#"run(["ls", #{}])"#, "run: item 1 is map, expected text"),
         (r#"run(["ls", "a\x00b"])"#, "run: item 1 holds a NUL character"),
         (r#"output("a\x00b")"#, "output: the line holds a NUL character"),
-        (r#"output(1)"#, "output: expected a shell line or a list of words, found int"),
+        (r"output(1)", "output: expected a shell line or a list of words, found int"),
         (
             r#"run(["login", pw])"#,
             "run: item 1 is a secret, which everyone on the target could read in the process list; pass it in `env` or `stdin`",

@@ -46,6 +46,8 @@ struct Replay<'a> {
     undone: Option<(u32, u32)>,
     undo_failure: Option<Failure>,
     began: bool,
+    /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
+    made: Vec<(&'a str, &'a str)>,
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -76,6 +78,7 @@ impl<'a> Replay<'a> {
             undone: None,
             undo_failure: None,
             began: false,
+            made: Vec::new(),
         }
     }
 
@@ -103,6 +106,7 @@ impl<'a> Replay<'a> {
         let at = record.at;
         match &record.body {
             Body::Intent { call, access, target, summary, opens, closes, place, .. } => {
+                self.stand_in(at, call, target);
                 let what = What::CallBegan {
                     call: call.to_string(),
                     summary: summary.clone(),
@@ -122,6 +126,7 @@ impl<'a> Replay<'a> {
                 }
             }
             Body::Call { call, access, target, summary, outcome, closes, place, .. } => {
+                self.stand_in(at, call, target);
                 let what = What::CallBegan {
                     call: call.to_string(),
                     summary: summary.clone(),
@@ -134,6 +139,7 @@ impl<'a> Replay<'a> {
                 self.ended(at, call, &open, outcome);
             }
             Body::Step { lane, step, begins: true, .. } => {
+                self.leave_made(at, lane, step, first);
                 self.steps.insert((lane, step), at);
                 self.emit(at, lane, step, first, What::StepBegan);
             }
@@ -159,6 +165,8 @@ impl<'a> Replay<'a> {
                 // A run's first process need not have said so, but it may.
                 if self.began {
                     self.since = at;
+                    self.steps.clear();
+                    self.made.clear();
                     self.emit(at, "main", "", first, self.began("resume"));
                 }
             }
@@ -167,6 +175,40 @@ impl<'a> Replay<'a> {
             }
         }
         self.began = true;
+    }
+
+    /// Opens the steps around a call that no record has opened.
+    fn stand_in(&mut self, at: Timestamp, call: &'a CallKey, target: &str) {
+        if call.lane.starts_with("undo ") {
+            return;
+        }
+        self.leave_made(at, &call.lane, &call.step, target);
+        let ends = call.step.match_indices(" > ").map(|(end, _)| end);
+        for end in ends.chain([call.step.len()]).filter(|end| *end > 0) {
+            let path = &call.step[..end];
+            // A parallel lane stands in the steps of the lanes around it.
+            let open =
+                self.steps.keys().any(|(lane, open)| *open == path && call.lane.starts_with(lane));
+            if !open {
+                self.steps.insert((&call.lane, path), at);
+                self.made.push((&call.lane, path));
+                self.emit(at, &call.lane, path, target, What::StepBegan);
+            }
+        }
+    }
+
+    /// Closes the steps of a lane that no record tells of and that `step` is not in.
+    fn leave_made(&mut self, at: Timestamp, lane: &str, step: &str, target: &str) {
+        let over = |path: &str| {
+            step.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with(" > "))
+        };
+        let leaving: Vec<_> =
+            self.made.extract_if(.., |(made, path)| *made == lane && over(path)).collect();
+        for (lane, path) in leaving.into_iter().rev() {
+            let from = self.steps.remove(&(lane, path)).unwrap_or(at);
+            let took_ms = millis(span(from, at));
+            self.emit(at, lane, path, target, What::StepEnded { ok: true, took_ms });
+        }
     }
 
     fn owe(&mut self, at: Timestamp, call: &CallKey, target: &str, debt: &Debt) {
@@ -184,13 +226,13 @@ impl<'a> Replay<'a> {
 
     fn ended(&mut self, at: Timestamp, call: &CallKey, open: &Open<'_>, outcome: &Outcome) {
         let (end, result, well) = match outcome {
-            Outcome::Done { value, changed } => {
+            Outcome::Done { value, changed, words: said } => {
                 let end = if *changed || open.access != Access::Change {
                     CallEnd::Done
                 } else {
                     CallEnd::Already
                 };
-                (end, words(value, open.access), true)
+                (end, said.clone().or_else(|| words(value, open.access)), true)
             }
             Outcome::Failed { failure } => {
                 self.failures.insert(call.to_string(), failure.clone());

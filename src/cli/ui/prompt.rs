@@ -1,5 +1,6 @@
 //! Questions at the terminal: a line from stdin, the text of the question to stderr. Ctrl-C is no answer.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,9 +57,9 @@ pub(super) fn asked(style: &Style, question: &Question) -> String {
             let mut shown = format!("{mark} {text}\n");
             for (number, option) in options.iter().enumerate() {
                 let note = if default.as_ref() == Some(option) { " (default)" } else { "" };
-                shown.push_str(&format!("  {}  {option}{note}\n", number + 1));
+                let _infallible = writeln!(shown, "  {}  {option}{note}", number + 1);
             }
-            shown.push_str(&format!("  1-{}: ", options.len()));
+            let _infallible = write!(shown, "  1-{}: ", options.len());
             shown
         }
     }

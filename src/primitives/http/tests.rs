@@ -224,9 +224,9 @@ fn secrets_arrive_and_are_written_nowhere() {
     let lane = bench.lane(Mode::Run);
     for text in [
         r#"http(base, #{ query: #{ p: pw }, headers: #{ "X-Token": pw }, user: "me", password: pw })"#,
-        r#"http(base, #{ form: #{ p: pw } })"#,
-        r#"http(base, #{ json: #{ deep: [#{ p: pw }] } })"#,
-        r#"http(base, #{ body: pw, ok: [201] })"#,
+        r"http(base, #{ form: #{ p: pw } })",
+        r"http(base, #{ json: #{ deep: [#{ p: pw }] } })",
+        r"http(base, #{ body: pw, ok: [201] })",
         r#"wait_http(base, #{ headers: #{ "X-Token": pw } })"#,
     ] {
         drop(script(&lane, server.port, text));
@@ -544,13 +544,13 @@ fn bad_input_names_the_place_and_sends_nothing() {
             r#"http("http://u:p@x/")"#,
             "http: `url`: a URL with a password in it would be recorded; give `user` and `password`",
         ),
-        (r#"http(base, #{ from: #{} })"#, "http: unknown option `from` (did you mean `form`?)"),
+        (r"http(base, #{ from: #{} })", "http: unknown option `from` (did you mean `form`?)"),
         (
-            r#"http(base, #{ form: #{}, json: 1 })"#,
+            r"http(base, #{ form: #{}, json: 1 })",
             "http: option `json`: there is a body already, by `form`",
         ),
         (
-            r#"http(base, #{ form: #{ a: #{} } })"#,
+            r"http(base, #{ form: #{ a: #{} } })",
             "http: option `form`: `a`: expected text or a secret, found map",
         ),
         (
@@ -561,10 +561,10 @@ fn bad_input_names_the_place_and_sends_nothing() {
             r#"http(base, #{ headers: #{ a: "x\ny" } })"#,
             "http: option `headers`: the value of `a` holds a line break or control character",
         ),
-        (r#"http(base, #{ password: pw })"#, "http: option `password`: it needs `user` too"),
+        (r"http(base, #{ password: pw })", "http: option `password`: it needs `user` too"),
         (r#"http(base, #{ method: "GE T" })"#, "http: option `method`: `GE T` is no method"),
-        (r#"http(base, #{ ok: 99 })"#, "http: option `ok`: `99` is no HTTP status"),
-        (r#"http(base, #{ retry: -1 })"#, "http: option `retry`: `-1` is not from 0 to 1000"),
+        (r"http(base, #{ ok: 99 })", "http: option `ok`: `99` is no HTTP status"),
+        (r"http(base, #{ retry: -1 })", "http: option `retry`: `-1` is not from 0 to 1000"),
         (r#"wait_http(base, #{ matches: "(" })"#, "wait_http: option `matches`: regex parse error"),
     ] {
         let failure = failure(script(&lane, server.port, text));
