@@ -1,5 +1,6 @@
 //! Every integration test of the project, in one program.
 
+mod adapters;
 mod architecture;
 mod lab;
 mod support;

@@ -26,7 +26,7 @@ const DIFF_LIMIT: u64 = 256 << 10;
 const WRITE: &str = script!(
     r#"
 spool "$1"
-note "$3"; note "$4"
+note "$3"; [ -z "$4" ] || note "$4"
 rm -f "$3"
 if [ -f "$2" ]; then
   # A copy carries ACLs, attributes and context over; only its content is replaced.
@@ -44,7 +44,7 @@ fi
 chmod "${5:-$mode}" "$3" || exit
 if [ -f "$2" ] && cmp -s "$3" "$2" && [ "$(stat -c %a:%u:%g "$3")" = "$(stat -c %a:%u:%g "$2")" ]; then
   rm -f "$3"
-  if there "$4"; then echo changed; else echo same; fi
+  if [ -n "$4" ] && there "$4"; then echo changed; else echo same; fi
   exit 0
 fi
 if [ -n "$8" ]; then
@@ -52,7 +52,7 @@ if [ -n "$8" ]; then
 fi
 sync "$3" 2>/dev/null || :
 if [ -n "$7" ] && [ -f "$2" ] && ! there "$7"; then cp -p "$2" "$7.part" && mv -f "$7.part" "$7" || exit; fi
-keep "$2" "$4"
+[ -z "$4" ] || keep "$2" "$4"
 [ ! -d "$2" ] || fail conflict "it is a directory now: $2"
 mv -f "$3" "$2" || exit
 sync "$(dirname "$2")" 2>/dev/null || :
@@ -141,6 +141,8 @@ fn write(
 ) -> Result<bool> {
     let real = At::new(&found.state.real)?;
     let backup = if backup { format!("{real}.{}", found.mark.run) } else { String::new() };
+    // A call within another one, as an adapter makes it, is never undone on its own.
+    let kept = if cx.call.nth == 0 { String::new() } else { found.mark.kept(&real) };
     let out = change(
         cx,
         WRITE,
@@ -148,7 +150,7 @@ fn write(
             &found.mark.run,
             real.as_str(),
             &found.mark.fresh(&real),
-            &found.mark.kept(&real),
+            &kept,
             mode.unwrap_or_default(),
             owner.unwrap_or_default(),
             &backup,
