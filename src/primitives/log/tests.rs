@@ -525,7 +525,11 @@ fn script(
     super::register(&mut face);
     let mut engine = rhai::Engine::new();
     engine.register_global_module(face.module.into());
-    let seat = crate::primitives::bridge::Seat { lane, engine: std::sync::Weak::new() };
+    let seat = crate::primitives::bridge::Seat {
+        lane,
+        engine: std::sync::Weak::new(),
+        anchor: std::sync::Arc::default(),
+    };
     engine.set_default_tag(rhai::Dynamic::from(seat));
     engine.eval::<rhai::Dynamic>(text).map_err(|error| match *error {
         rhai::EvalAltResult::ErrorRuntime(value, _) => {

@@ -236,7 +236,7 @@ fn a_literal_secret_is_refused_and_not_repeated() {
 fn wrong_declarations_name_parameter_and_key() {
     let errors = Params::declare(&json!({
         "a": { "type": "pth" },
-        "b": { "defualt": 1 },
+        "b": { "valeu": 1 },
         "c": { "type": "choice" },
         "d": { "choices": [], "value": "x" },
         "e": { "choices": ["x"], "value": "y" },
@@ -257,8 +257,8 @@ fn wrong_declarations_name_parameter_and_key() {
     assert_snapshot!(render(&errors), @r#"
     error: parameter `a` of the runbook: unknown type `pth`
      = help: Did you mean `path`? Known are: text, path, int, bool, duration, size, list, choice, secret, pattern, url, port, time, any.
-    error: parameter `b` of the runbook: unknown key `defualt`
-     = help: Did you mean `default`? Known are: type, default, choices, about, required, min, max, example.
+    error: parameter `b` of the runbook: unknown key `valeu`
+     = help: Did you mean `value`? Known are: type, value, choices, about, required, min, max, example.
     error: parameter `c` of the runbook: it is a choice without `choices`
      = help: Add for example `choices: ["users", "interface"]`.
     error: parameter `d` of the runbook: its `choices` are empty
