@@ -101,15 +101,7 @@ fn prepare() -> Result<PathBuf, String> {
         "--exe",
         &text(&own_exe()?),
     ])?;
-    simulate(&[
-        "package",
-        "--out",
-        &text(&package),
-        "--version",
-        "5.5.3.0",
-        "--exe",
-        &text(&own_exe()?),
-    ])?;
+    simulate(&["package", "--out", &text(&package), "--version", "5.5.3.0", "--without-exe"])?;
     // Slow enough to be watched, quick enough not to bore.
     simulate(&[
         "set",

@@ -340,7 +340,6 @@ fn parse(out: &str) -> State {
         state.up &= yes;
         state.evidence.push(format!("{source}: {detail}"));
     }
-    state.up &= !state.evidence.is_empty();
     state
 }
 

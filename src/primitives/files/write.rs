@@ -106,7 +106,12 @@ pub(super) struct WriteFile {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+        text
+    })
 }
 
 /// Looks at what a write would replace.
@@ -296,7 +301,7 @@ impl ReplaceInFile {
     ///
     /// # Errors
     /// `input`, with what is wrong with it.
-    pub(super) fn regex(&self) -> Result<Regex, Failure> {
+    pub(super) fn regex(&self) -> Result<Regex, Box<Failure>> {
         let pattern =
             if self.literal { regex::escape(&self.pattern) } else { self.pattern.clone() };
         RegexBuilder::new(&pattern).multi_line(true).build().map_err(|error| {
@@ -304,8 +309,11 @@ impl ReplaceInFile {
             let why = error.to_string();
             let why =
                 why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Failure::input(format!("`{}` is no regular expression: {why}", self.pattern))
-                .with_hint("Give `literal: true` to find the text as it is.")
+            let message = format!("`{}` is no regular expression: {why}", self.pattern);
+            Box::new(
+                Failure::input(message)
+                    .with_hint("Give `literal: true` to find the text as it is."),
+            )
         })
     }
 

@@ -27,7 +27,7 @@ pub(super) fn carries_us(
     let ours = own.map(|own| own.to_canonical()).into_iter();
     for address in ours.chain(session.get(2).copied().and_then(ip)) {
         for (interface, there) in &seen.addresses {
-            if ip(&there.address) == Some(address) {
+            if ip(&there.text) == Some(address) {
                 need(interface, format!("our own ssh connection comes to its address {address}"));
             }
         }
@@ -54,7 +54,7 @@ pub(super) fn carries_us(
     let mut next = 0;
     while let Some((upper, why)) = needed.get(next).cloned() {
         next += 1;
-        let parents = seen.links.iter().filter(|link| link.name == upper).flat_map(|link| {
+        let parents = seen.links.iter().filter(|link| link.name == upper).filter_map(|link| {
             let parent = link.parent.clone()?;
             seen.links.iter().any(|other| other.name == parent).then_some(parent)
         });

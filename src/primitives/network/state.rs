@@ -27,7 +27,7 @@ pub(super) struct Link {
 pub(super) struct Address {
     pub(super) family: u8,
     /// The address with its prefix.
-    pub(super) address: String,
+    pub(super) text: String,
     /// The words for `ip address add`.
     pub(super) words: Vec<String>,
     /// Whether it has yet to be checked for uniqueness.
@@ -136,10 +136,10 @@ pub(super) fn look(cx: &Cx<'_>, name: &str) -> Result<Seen> {
 
 impl Seen {
     /// Returns the state of one interface.
-    pub(super) fn state(&self, name: &str) -> Result<State, Failure> {
+    pub(super) fn state(&self, name: &str) -> Result<State, Box<Failure>> {
         let link = self.links.iter().find(|link| link.name == name);
         if link.is_none() && !self.ifupdown {
-            return Err(self.unknown(name));
+            return Err(Box::new(self.unknown(name)));
         }
         // An interface that ifupdown makes and removes is not there while it is down.
         let link = link.cloned().unwrap_or_default();
@@ -147,7 +147,7 @@ impl Seen {
         let kept = Kept {
             carrier: link.carrier,
             addresses: own()
-                .filter(|address| !self.passing.contains(&address.address))
+                .filter(|address| !self.passing.contains(&address.text))
                 .cloned()
                 .collect(),
             routes: self.routes.clone(),
@@ -156,7 +156,7 @@ impl Seen {
             up: link.up,
             manager: if self.ifupdown { "ifupdown" } else { "iproute2" }.to_owned(),
             mac: link.mac,
-            shown: own().map(|address| address.address.clone()).collect(),
+            shown: own().map(|address| address.text.clone()).collect(),
             kept,
             saved: self.saved.clone().filter(|_| !link.up),
         })
@@ -171,7 +171,9 @@ impl Seen {
             .map(|link| link.name.as_str())
             .or_else(|| units::nearest(name, names.iter().copied()));
         if let Some(near) = near {
-            message.push_str(&format!(" (did you mean `{near}`?)"));
+            message.push_str(" (did you mean `");
+            message.push_str(near);
+            message.push_str("`?)");
         }
         Failure::new(Kind::NotFound, message)
     }
@@ -182,7 +184,7 @@ impl Kept {
     pub(super) fn missing(&self, state: &State) -> Self {
         let settled = |address: &&Address| {
             !state.kept.addresses.iter().any(|there| {
-                there.address == address.address
+                there.text == address.text
                     && there.family == address.family
                     && !(there.tentative && self.carrier)
             })
@@ -203,7 +205,7 @@ impl Kept {
     pub(super) fn join(&mut self, other: &Self) {
         self.carrier |= other.carrier;
         for address in &other.addresses {
-            if !self.addresses.iter().any(|known| known.address == address.address) {
+            if !self.addresses.iter().any(|known| known.text == address.text) {
                 self.addresses.push(address.clone());
             }
         }
@@ -220,7 +222,7 @@ impl Kept {
 
     /// Says it for people, a line each.
     pub(super) fn lines(&self) -> Vec<String> {
-        let addresses = self.addresses.iter().map(|it| format!("address {}", it.address));
+        let addresses = self.addresses.iter().map(|it| format!("address {}", it.text));
         let routes = self.routes.iter().map(|it| format!("route {}", it.words.join(" ")));
         let carrier = self.carrier.then(|| "a carrier".to_owned());
         addresses.chain(routes).chain(carrier).collect()
@@ -241,7 +243,7 @@ pub(super) fn parse(out: &str) -> Seen {
             "address" => {
                 if let Some((of, address, passing)) = address(line) {
                     if passing {
-                        seen.passing.push(address.address.clone());
+                        seen.passing.push(address.text.clone());
                     }
                     seen.addresses.push((of, address));
                 }
@@ -328,7 +330,7 @@ fn address(line: &str) -> Option<(String, Address, bool)> {
             _ => {}
         }
     }
-    Some((name, Address { family, address: shown, words: add, tentative }, passing))
+    Some((name, Address { family, text: shown, words: add, tentative }, passing))
 }
 
 /// Reads a line of `ip -o route show dev …`; none if the kernel or a router makes the route again.

@@ -1,14 +1,17 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pretty_assertions::assert_eq;
 use rhai::Engine;
 
+use super::state::{SPOOL, State};
 use super::*;
+use crate::call::CallKey;
 use crate::effect::bench::Bench;
-use crate::effect::{Lane, Mode, perform, query, roll_back};
-use crate::error::{Halt, Stop};
+use crate::effect::{Cx, Lane, Mode, perform, roll_back};
+use crate::error::{Halt, Kind, Result, Stop};
 use crate::primitives::bridge::{Seat, failure_from_dynamic, stop_from_dynamic};
 
 /// What a Debian host with a bridge, a VLAN on it, a bond and a tunnel prints.
@@ -281,8 +284,11 @@ fn bench() -> Bench {
     Bench::new(registry)
 }
 
+/// Looks without a call, so that it is no part of the run.
 fn status(lane: &Lane, pair: &Pair) -> State {
-    query(lane, None, Status { name: pair.0.clone() }).unwrap()
+    let call = CallKey { lane: "test".into(), step: String::new(), action: String::new(), nth: 1 };
+    let cx = Cx { lane, target: lane.target(), call: &call };
+    pair.interface().state(&cx).unwrap()
 }
 
 #[test]
@@ -324,7 +330,7 @@ fn another_process_undoes_it() {
     let undone = roll_back(&lane).unwrap();
 
     assert_eq!((undone.done, undone.failed), (1, vec![]));
-    let after = query(&bench.lane(Mode::Plan), None, Status { name: pair.0.clone() }).unwrap();
+    let after = status(&lane, &pair);
     assert_eq!(before.kept.missing(&after).lines(), [""; 0]);
     assert!(lane.run().obligations.all().is_empty());
 }
@@ -409,6 +415,44 @@ fn the_interface_of_our_own_session_is_refused_on_a_real_host() {
     assert_eq!(seen.back, [pair.0.as_str()]);
     assert!(own::carries_us(&pair.0, &seen, None, false).is_some());
     assert!(own::carries_us(&format!("{}p", pair.0), &seen, None, false).is_some());
+}
+
+/// Runs one of our scripts with stand-ins for ifupdown that note what they are asked and do nothing.
+fn with_ifupdown(bench: &Bench, script: &str, arguments: [&str; 3]) -> String {
+    let log = bench.path().join("log");
+    for name in ["ifup", "ifdown", "ifquery"] {
+        let path = bench.path().join(name);
+        let body = format!("#!/bin/sh\necho {name} \"$@\" >>{}\n", log.display());
+        std::fs::write(&path, body).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    let out = std::process::Command::new("/bin/sh")
+        .args(["-c", script, "sh"])
+        .args(arguments)
+        .env("PATH", format!("{}:/usr/bin:/bin", bench.path().display()))
+        .output()
+        .unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn ifupdown_is_asked_first_and_the_kernel_if_that_did_nothing() {
+    let Some(pair) = Pair::new() else { return };
+    let bench = bench();
+    let seen = state::parse(&with_ifupdown(&bench, state::LOOK, [&pair.0, SPOOL, ""]));
+    assert_eq!(seen.state(&pair.0).unwrap().manager, "ifupdown");
+
+    with_ifupdown(&bench, interface::SET, [&pair.0, "ifupdown", "down"]);
+    assert!(!status(&bench.lane(Mode::Run), &pair).up);
+    with_ifupdown(&bench, interface::SET, [&pair.0, "ifupdown", "up"]);
+    assert!(status(&bench.lane(Mode::Run), &pair).up);
+
+    let log = std::fs::read_to_string(bench.path().join("log")).unwrap().replace(&pair.0, "X");
+    assert_eq!(
+        log.lines().collect::<Vec<_>>(),
+        ["ifquery X", "ifdown X", "ifdown --force X", "ifup X", "ifup --force X"]
+    );
 }
 
 #[test]
