@@ -65,15 +65,15 @@ const RSYNC: Primitive = Primitive {
         field("options", Type::TextOrList, "", "More options of rsync."),
         field("timeout", Type::Duration, "none", "How long one pass may take."),
         field(
-            "until",
+            "within",
             Type::Duration,
             "one pass",
             "Repeats passes until the last one took no longer than this, or the next one is predicted not to.",
         ),
-        field("passes_max", Type::Int, "5", "How many passes at most with `until`."),
+        field("passes_max", Type::Int, "5", "How many passes at most with `within`."),
         field("dry", Type::Bool, "false", "Copies nothing; returns what would be copied."),
     ],
-    returns: "map: `files`, `bytes`, `total_bytes`, `seconds`, `deleted`, `changed` (bool), `passes`, `fits` (bool: with `until`, whether the last or next pass is short enough)",
+    returns: "map: `files`, `bytes`, `total_bytes`, `seconds`, `deleted`, `changed` (bool), `passes`, `fits` (bool: with `within`, whether the last or next pass is short enough)",
     example: r#"let copy = rsync("/usr/local/obs/conf", "/var/backups/obs/", #{ exclude: ["*.tmp"], delete: true });"#,
     failure: "`not_found` if rsync or a source is not there, with what to install; `conflict` if there is no space left; `denied`; `connect` for another machine; `exit` with rsync's words. Files that vanish meanwhile are a warning.",
     plan: "Makes a dry run for real: the first 20 changes, how many more, files and bytes; says so if everything is in step.",
@@ -149,8 +149,8 @@ fn rsync(
         options.wrong("passes_max", &format!("expected a number from 1, found {passes}"))
     })?;
     let dry = options.flag("dry", false);
-    if dry && options.has("until") {
-        return Err(options.wrong("until", "a dry run has one pass"));
+    if dry && options.has("within") {
+        return Err(options.wrong("within", "a dry run has one pass"));
     }
     let action = Rsync {
         from,
@@ -162,7 +162,7 @@ fn rsync(
         bandwidth: options.size("bandwidth")?,
         options: extra,
         timeout_ms: millis("timeout")?,
-        until_ms: millis("until")?,
+        until_ms: millis("within")?,
         passes_max,
         relative: options.flag("relative", false),
         dry,
