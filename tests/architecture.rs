@@ -106,8 +106,8 @@ fn all() -> Vec<(String, String)> {
                 .unwrap()
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
-                .map(|line| format!("{line}\n"))
-                .collect();
+                .collect::<Vec<_>>()
+                .join("\n");
             (name, text)
         })
         .collect()

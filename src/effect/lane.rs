@@ -138,7 +138,7 @@ impl Lane {
         let last = state.targets.last().map(Arc::clone);
         drop(state);
         // A lane is made with a target, and `pop_target` keeps the first.
-        last.unwrap_or_else(|| self.0.run.no_target())
+        last.unwrap_or_else(Run::no_target)
     }
 
     /// Acts on another target from now on.
@@ -206,6 +206,7 @@ impl Lane {
     }
 
     /// Makes the lane that undoes a call.
+    #[must_use]
     pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
         let apps = self.state().apps.clone();
         let state = State { steps: vec!["undo".to_owned()], apps, ..State::default() };

@@ -1,4 +1,4 @@
-//! A site for one test: a directory, a simulated AhsayOBS server in it, and runs of the program against it.
+//! A site for one test: a directory, a simulated `AhsayOBS` server in it, and runs of the program against it.
 
 use std::collections::BTreeMap;
 use std::fs;
