@@ -253,6 +253,12 @@ impl From<Failure> for Halt {
     }
 }
 
+impl From<Box<Failure>> for Halt {
+    fn from(failure: Box<Failure>) -> Self {
+        Self::Failure(failure)
+    }
+}
+
 impl From<Stop> for Halt {
     fn from(stop: Stop) -> Self {
         Self::Stop(stop)

@@ -1,5 +1,9 @@
 //! Every integration test of the project, in one program.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod adapters;
+mod architecture;
 mod lab;
 mod repl;
 mod support;

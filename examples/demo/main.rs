@@ -1,4 +1,4 @@
-//! A simulated AhsayOBS server in a temporary directory, and the upgrade of it to 5.5.3 by the unchanged runbook.
+//! A simulated `AhsayOBS` server in a temporary directory, and the upgrade of it to 5.5.3 by the unchanged runbook.
 //!
 //! The server is a real process with real files, logs and an HTTP API, and needs no root; only its name is borrowed.
 //! `cargo run --example demo` does everything; `-- prepare` only starts the server, for trying by hand; `-- stop DIR`
@@ -101,15 +101,7 @@ fn prepare() -> Result<PathBuf, String> {
         "--exe",
         &text(&own_exe()?),
     ])?;
-    simulate(&[
-        "package",
-        "--out",
-        &text(&package),
-        "--version",
-        "5.5.3.0",
-        "--exe",
-        &text(&own_exe()?),
-    ])?;
+    simulate(&["package", "--out", &text(&package), "--version", "5.5.3.0", "--without-exe"])?;
     // Slow enough to be watched, quick enough not to bore.
     simulate(&[
         "set",

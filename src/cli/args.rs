@@ -23,6 +23,7 @@ pub(super) struct Cli {
 }
 
 /// Options of every subcommand
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Common {
     /// Act on these targets: a name, `@tag`, `all`, user@host, several separated by commas

@@ -34,7 +34,7 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
             return Exit::of_stop(stop);
         }
         SessionError::NoState => {
-            one(&Failure::input(error.to_string()).with_hint("Give --state DIR."))
+            one(&Failure::input(error.to_string()).with_hint("Give --state DIR."));
         }
         SessionError::Changed { run, diff, .. } => {
             one(&Failure::input(error.to_string()));
@@ -46,7 +46,7 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
             return Exit::Journal;
         }
         SessionError::Over { .. } => {
-            one(&Failure::input(error.to_string()).with_hint("Start a new run."))
+            one(&Failure::input(error.to_string()).with_hint("Start a new run."));
         }
         SessionError::Typed { run } => {
             let short = run.rsplit('-').next().unwrap_or(run);

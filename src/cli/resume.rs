@@ -1,9 +1,12 @@
 //! `resume`.
 
+use std::sync::Arc;
+
 use super::args::Common;
 use super::exit::Exit;
 use super::ui::Ui;
 use super::{fail, run};
+use crate::event::{Event, What};
 use crate::session::{Session, SessionError, Text};
 
 /// Takes a run up where it stopped.
@@ -41,12 +44,19 @@ pub(super) fn taken_up(
         sources.iter().find(|source| source.name == name).map(|source| source.text.clone())
     };
     ui.set_sources(lookup.clone());
-    if let Ok(debts) = session.debts() {
-        let own: Vec<_> = debts.into_iter().filter(|debt| debt.run == recorded.id).collect();
-        ui.owed_before(&own);
-    }
+    let debts = session.debts().unwrap_or_default();
+    let own: Vec<_> = debts.into_iter().filter(|debt| debt.run == recorded.id).collect();
+    let mut voice = run::voice(ui);
+    let told = ui.clone();
+    voice.events = Arc::new(move |event: Event| {
+        told.event(&event);
+        // What it owes already belongs below its headline, and starts the clock of the lock-out.
+        if matches!(event.what, What::RunBegan { .. }) {
+            told.owed_before(&own);
+        }
+    });
     let order = run::order(common, Text::Code(String::new()));
-    match go(&session, &order, &run::voice(ui)) {
+    match go(&session, &order, &voice) {
         Ok(ended) => fail::ended(ui, &ended, &lookup),
         Err(error) => fail::say(ui, &error),
     }

@@ -138,7 +138,7 @@ impl Lane {
         let last = state.targets.last().map(Arc::clone);
         drop(state);
         // A lane is made with a target, and `pop_target` keeps the first.
-        last.unwrap_or_else(|| self.0.run.no_target())
+        last.unwrap_or_else(Run::no_target)
     }
 
     /// Acts on another target from now on.
@@ -199,16 +199,17 @@ impl Lane {
                 let name = format!("{} > each {number} > {key}", self.0.name);
                 let target = target.clone().unwrap_or_else(|| Arc::clone(&here));
                 let (apps, marks, steps) = (apps.clone(), marks.clone(), steps.clone());
-                let state = State { apps, marks, steps, ..State::default() };
+                let state = State { steps, apps, marks, ..State::default() };
                 Self::make(Arc::clone(&self.0.run), name, target, state, self.0.undoing)
             })
             .collect()
     }
 
     /// Makes the lane that undoes a call.
+    #[must_use]
     pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
         let apps = self.state().apps.clone();
-        let state = State { apps, steps: vec!["undo".to_owned()], ..State::default() };
+        let state = State { steps: vec!["undo".to_owned()], apps, ..State::default() };
         Self::make(Arc::clone(&self.0.run), format!("undo {of}"), target, state, true)
     }
 

@@ -180,7 +180,7 @@ impl<A: Action> One<'_, A> {
         };
         match self.action.plan(&before) {
             Plan::Already(output) if planning => {
-                self.planned(PlanState::Already, Vec::new(), None);
+                self.planned(PlanState::Already, &[], None);
                 Ok(output)
             }
             Plan::Already(output) => {
@@ -212,7 +212,7 @@ impl<A: Action> One<'_, A> {
                     Access::Ask => (PlanState::Asks, None),
                     _ => (PlanState::Would, Some(self.action.inverse(&before).describe())),
                 };
-                self.planned(state, changes, undo);
+                self.planned(state, &changes, undo);
                 Ok(output)
             }
             Plan::Would { .. } if A::ACCESS == Access::Ask => {
@@ -445,7 +445,8 @@ impl<A: Action> One<'_, A> {
                 let changed = self.action.changed(&output);
                 let words = self.action.result(&output);
                 if let (Some(store), false) = (&run.store, planning) {
-                    let outcome = Outcome::Done { value: redacted, changed };
+                    let said = words.as_ref().map(|words| run.redactor.text(words));
+                    let outcome = Outcome::Done { value: redacted, changed, words: said };
                     let target = self.cx.target.name.clone();
                     let debts: Vec<_> = closes
                         .iter()
@@ -514,7 +515,7 @@ impl<A: Action> One<'_, A> {
         });
     }
 
-    fn planned(&self, state: PlanState, changes: Vec<String>, undo: Option<String>) {
+    fn planned(&self, state: PlanState, changes: &[String], undo: Option<String>) {
         let redactor = &self.lane.run().redactor;
         self.lane.emit(What::CallPlanned {
             call: self.cx.call.to_string(),

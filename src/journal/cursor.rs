@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn outcome(call: CallKey, value: Value) -> Body {
-        Body::Outcome { call, outcome: Outcome::Done { value, changed: true } }
+        Body::Outcome { call, outcome: Outcome::Done { value, changed: true, words: None } }
     }
 
     fn failed(call: CallKey) -> Body {

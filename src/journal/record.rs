@@ -71,6 +71,9 @@ pub enum Outcome {
         value: Value,
         /// Whether something changed.
         changed: bool,
+        /// The result in a few words, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
     },
     /// It failed.
     Failed {

@@ -210,10 +210,14 @@ pub struct Seat {
 /// # Errors
 /// If the engine was not made by a session.
 pub fn seat(ctx: &NativeCallContext<'_>) -> RhaiResultOf<Seat> {
-    ctx.tag().and_then(|tag| tag.clone().try_cast::<Seat>()).ok_or_else(|| {
+    let seat = ctx.tag().and_then(|tag| tag.clone().try_cast::<Seat>()).ok_or_else(|| {
         EvalAltResult::ErrorSystem("no run".to_owned(), "this engine belongs to no run".into())
-            .into()
-    })
+    })?;
+    // What the standard library calls says nothing of the runbook's own functions.
+    if !ctx.call_source().is_some_and(|source| source.starts_with("<stdlib>")) {
+        seat.anchor.get_or_init(|| Anchor::new(ctx));
+    }
+    Ok(seat)
 }
 
 /// Returns the engine of a call, for closures that outlive it.

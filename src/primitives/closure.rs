@@ -51,25 +51,22 @@ pub fn call_named(seat: &Seat, name: &str, arguments: Vec<Dynamic>) -> RhaiResul
     let engine = super::bridge::engine(seat)?;
     let pointer = FnPtr::new(name)?;
     let tag = Dynamic::from(seat.clone());
-    match seat.anchor.get() {
-        Some(Anchor(store)) => {
-            let mut store = store.clone();
-            store.global.tag = tag;
-            let ctx = store.create_context(&engine);
-            pointer.call_raw(&ctx, None, arguments)
-        }
-        None => {
-            let mut global = engine.new_global_runtime_state();
-            global.tag = tag;
-            let ctx = NativeCallContext::new_with_all_fields(
-                &engine,
-                name,
-                None,
-                &global,
-                rhai::Position::NONE,
-            );
-            pointer.call_raw(&ctx, None, arguments)
-        }
+    if let Some(Anchor(store)) = seat.anchor.get() {
+        let mut store = store.clone();
+        store.global.tag = tag;
+        let ctx = store.create_context(&engine);
+        pointer.call_raw(&ctx, None, arguments)
+    } else {
+        let mut global = engine.new_global_runtime_state();
+        global.tag = tag;
+        let ctx = NativeCallContext::new_with_all_fields(
+            &engine,
+            name,
+            None,
+            &global,
+            rhai::Position::NONE,
+        );
+        pointer.call_raw(&ctx, None, arguments)
     }
 }
 
@@ -97,7 +94,7 @@ impl Closure {
     ///
     /// # Errors
     /// What it throws.
-    pub fn call(&self, lane: &Lane, arguments: Vec<Dynamic>) -> RhaiResultOf<Dynamic> {
+    pub fn call(&self, lane: &Lane, arguments: &[Dynamic]) -> RhaiResultOf<Dynamic> {
         let mut closure = self.clone();
         for value in closure.pointer.iter_curry_mut() {
             *value = detach(value);
@@ -105,7 +102,7 @@ impl Closure {
         let mut store = closure.store;
         store.global.tag = Dynamic::from(Seat { lane: lane.clone(), ..self.seat.clone() });
         let ctx = store.create_context(&self.engine);
-        let result = closure.pointer.call_raw(&ctx, None, arguments.clone());
+        let result = closure.pointer.call_raw(&ctx, None, arguments.to_vec());
         match result {
             // `|| …` where `|item| …` could stand: the argument is not wanted.
             Err(error)

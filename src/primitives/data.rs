@@ -22,7 +22,7 @@ const XML_PARSE: Primitive = Primitive {
     params: &[field("text", Type::Text, "", "The document.")],
     options: &[],
     returns: "map: `name`, `attributes` (map of texts), `children` (list of such maps), `text` (its own text, trimmed); names without namespace prefix",
-    example: r#"for user in xml_parse(answer.body).children { print(user.attributes.LoginName); }"#,
+    example: r"for user in xml_parse(answer.body).children { print(user.attributes.LoginName); }",
     failure: "`input` with line and column if it is not well-formed, holds a DTD or is nested too deep.",
     plan: NOT_RECORDED,
     undo: NO_UNDO,
@@ -78,7 +78,7 @@ const URL_ENCODE: Primitive = Primitive {
     params: &[field("text", Type::Text, "", "The text.")],
     options: &[],
     returns: "String: the encoded text",
-    example: r#"http(`http://127.0.0.1/users/${url_encode(name)}`);"#,
+    example: r"http(`http://127.0.0.1/users/${url_encode(name)}`);",
     failure: "`input` if it is no text.",
     plan: NOT_RECORDED,
     undo: NO_UNDO,
@@ -132,7 +132,9 @@ fn xml_escape(text: &str) -> Result<String, String> {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&apos;"),
             // A parser turns them into spaces within attributes, unless they are written as numbers.
-            '\t' | '\n' | '\r' => out.push_str(&format!("&#{};", u32::from(letter))),
+            '\t' => out.push_str("&#9;"),
+            '\n' => out.push_str("&#10;"),
+            '\r' => out.push_str("&#13;"),
             letter if u32::from(letter) < 0x20 || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
                 return Err(format!(
                     "XML cannot express the character {}",
@@ -170,14 +172,18 @@ fn holds_secret(value: &Dynamic) -> bool {
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 fn url_encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let digits = [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
+            out.push('%');
+            out.extend(digits);
         }
-        out
-    })
+    }
+    out
 }
 
 /// Adds the family to the face of the language.

@@ -78,7 +78,7 @@ fn parse(out: &str) -> Map<String, Value> {
         match (key, value.trim().parse::<i64>()) {
             ("tool", _) => tools.push(Value::String(value.to_owned())),
             ("uid" | "cpus" | "memory" | "time", Ok(number)) => {
-                drop(facts.insert(key.to_owned(), number.into()))
+                drop(facts.insert(key.to_owned(), number.into()));
             }
             _ => drop(facts.insert(key.to_owned(), value.trim().into())),
         }

@@ -49,7 +49,7 @@ const REPLICATION: Primitive = Primitive {
     example: r#"replication(false, #{ keep_off: "it is the safety copy until checkout" });"#,
     failure: "`check` if the application still says otherwise at the end; what the adapter fails with.",
     plan: "Says how it stands and what would change.",
-    undo: "Sets it back; with `keep_off` it makes sure that it is off. Off, it is owed until it is on again.",
+    undo: "Sets it back; with `keep_off` it only makes sure that the application answers. Off, it is owed until it is on again.",
     resume: "Looks again; switches if it is not so yet.",
 };
 
@@ -143,6 +143,10 @@ pub(super) struct Switch {
     /// Why it stays off, whatever happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_off: Option<String>,
+    /// Whether it takes back one that is to stay off: then all that matters is that the application answers, for a
+    /// switch that was cut off while it restarted the application must not leave it down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    mend: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
 }
@@ -158,6 +162,11 @@ impl Switch {
 
     fn reached(&self, standing: &Standing) -> bool {
         standing.enabled == Some(self.on)
+    }
+
+    /// Returns whether nothing is to be done.
+    fn is_so(&self, before: Option<&Standing>) -> bool {
+        before.is_some_and(|standing| self.mend || self.reached(standing))
     }
 
     /// Reads until the application shows what was set, for one that takes a moment.
@@ -200,78 +209,78 @@ impl Switch {
 impl Action for Switch {
     const NAME: &'static str = "replication";
     const ACCESS: Access = Access::Change;
-    type Before = Standing;
+    /// None if the application does not answer, which only undo meets.
+    type Before = Option<Standing>;
     type Output = bool;
 
     fn summary(&self) -> String {
         let adapter = &self.app.adapter;
         match &self.keep_off {
+            Some(_) if self.mend => format!("make sure that the application answers ({adapter})"),
             Some(why) => format!("replication off and kept off ({adapter}): {why}"),
             None => format!("switch replication {} ({adapter})", word(self.on)),
         }
     }
 
-    fn look(&self, cx: &Cx<'_>) -> Result<Standing> {
+    fn look(&self, cx: &Cx<'_>) -> Result<Option<Standing>> {
         can(cx, &self.app, "replication_set")?;
         match Standing::read(cx, &self.app) {
             // Switching may have been cut off between stop and start of the application: undo must mend that.
-            Err(Halt::Failure(failure)) if cx.lane.is_undoing() && !failure.lost => {
-                Ok(Standing { detail: failure.message, ..Standing::default() })
-            }
-            standing => standing,
+            Err(Halt::Failure(failure)) if cx.lane.is_undoing() && !failure.lost => Ok(None),
+            standing => standing.map(Some),
         }
     }
 
-    fn plan(&self, before: &Standing) -> Plan<Standing, bool> {
-        if self.reached(before) {
+    fn plan(&self, before: &Option<Standing>) -> Plan<Option<Standing>, bool> {
+        if self.is_so(before.as_ref()) {
             return Plan::Already(false);
         }
-        let changes = vec![format!("replication: {} → {}", before.say(), word(self.on))];
+        let found = before.as_ref().map_or_else(|| "no answer".to_owned(), Standing::say);
+        let changes = vec![format!("replication: {found} → {}", word(self.on))];
         let after = Standing {
             enabled: Some(self.on),
             detail: "switched earlier in this plan".to_owned(),
             ..Standing::default()
         };
-        Plan::Would { changes, output: true, after: Some(after) }
+        Plan::Would { changes, output: true, after: Some(Some(after)) }
     }
 
-    fn apply(&self, cx: &Cx<'_>, _before: &Standing) -> Result<bool> {
+    fn apply(&self, cx: &Cx<'_>, _before: &Option<Standing>) -> Result<bool> {
         // It may be off the net because this very switch was cut off while it restarted the application.
         let now = match Standing::read(cx, &self.app) {
             Err(Halt::Failure(failure)) if !failure.lost => None,
             standing => Some(standing?),
         };
-        if !now.is_some_and(|now| self.reached(&now)) {
+        if !self.is_so(now.as_ref()) {
             verb::<Value>(cx, &self.app, "replication_set", &[json!(self.on)])?;
             self.verify(cx)?;
         }
         Ok(true)
     }
 
-    fn reconcile(&self, cx: &Cx<'_>, _before: &Standing) -> Result<Reconciled<bool>> {
+    fn reconcile(&self, cx: &Cx<'_>, _before: &Option<Standing>) -> Result<Reconciled<bool>> {
         Ok(match Standing::read(cx, &self.app) {
-            Ok(standing) if self.reached(&standing) => Reconciled::Done(true),
+            Ok(standing) if self.is_so(Some(&standing)) => Reconciled::Done(true),
             Err(halt @ Halt::Stop(_)) => return Err(halt),
             Err(Halt::Failure(failure)) if failure.lost => return Err(Halt::Failure(failure)),
             Ok(_) | Err(Halt::Failure(_)) => Reconciled::Redo,
         })
     }
 
-    fn inverse(&self, before: &Standing) -> Inverse {
-        if self.reached(before) {
+    fn inverse(&self, before: &Option<Standing>) -> Inverse {
+        if self.is_so(before.as_ref()) {
             return Inverse::Nothing { why: format!("replication was {} before", word(self.on)) };
         }
-        // Kept off, the inverse makes sure of just that: a switch that was cut off while it restarted the application
-        // must not leave the application down.
-        let on = if self.keep_off.is_some() { self.on } else { !self.on };
-        inverse_of(&Self { on, ..self.clone() })
+        let kept = self.keep_off.is_some();
+        inverse_of(&Self { on: self.on == kept, mend: kept, ..self.clone() })
     }
 
-    fn owes(&self, before: &Standing) -> Owes {
-        if self.on {
+    fn owes(&self, before: &Option<Standing>) -> Owes {
+        let on = before.as_ref().and_then(|standing| standing.enabled);
+        if self.on || (self.mend && on == Some(true)) {
             return Owes::Closes(self.key());
         }
-        if self.reached(before) {
+        if on == Some(false) {
             return Owes::Nothing;
         }
         // Not known counts as on: better owed once too often.
@@ -435,7 +444,8 @@ fn switch(ctx: &NativeCallContext<'_>, on: bool, options: Map) -> RhaiResultOf<b
     }
     let timeout_ms = options.duration("timeout")?.map(millis);
     let due = options.duration("due")?.map(units::say_duration).unwrap_or_default();
-    let changed = act(ctx, &Switch { app, on, keep_off: keep_off.clone(), timeout_ms })?;
+    let changed =
+        act(ctx, &Switch { app, on, keep_off: keep_off.clone(), mend: false, timeout_ms })?;
     if let (Some(reason), true) = (keep_off, changed) {
         flow::keep_off(ctx, &reason, &due)?;
     }

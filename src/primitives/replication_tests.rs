@@ -3,7 +3,7 @@ use crate::effect::{Mode, perform, roll_back};
 use crate::primitives::app::mock::{Mock, app, bench};
 
 fn to(on: bool) -> Switch {
-    Switch { app: app(), on, keep_off: None, timeout_ms: Some(50) }
+    Switch { app: app(), on, keep_off: None, mend: false, timeout_ms: Some(50) }
 }
 
 fn in_step(timeout_ms: u64) -> InStep {
@@ -165,4 +165,19 @@ fn waiting_for_what_cannot_come_fails() {
     mock.world().down = true;
     let failed = failure(perform(&lane, None, &in_step(60_000)));
     assert_eq!((failed.kind, failed.message.as_str()), (Kind::Connect, "nothing listens on 8080"));
+}
+
+#[test]
+fn a_switch_that_failed_is_not_tried_again_by_rollback_and_nothing_is_owed() {
+    for keep_off in [None, Some("safety copy".to_owned())] {
+        let (bench, mock) = (bench(), Mock::with_users(0));
+        mock.world().frozen = true;
+        let lane = mock.lane(&bench, Mode::Run);
+        failure(perform(&lane, None, &Switch { keep_off, ..to(false) }));
+
+        assert!(roll_back(&lane).unwrap().failed.is_empty());
+
+        assert_eq!(mock.world().changes, ["replication false"]);
+        assert!(lane.run().obligations.all().is_empty());
+    }
 }

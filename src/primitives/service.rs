@@ -99,7 +99,7 @@ const RESTART: Primitive = Primitive {
     example: r#"service_restart("obsr");"#,
     failure: "As `service_stop` and `service_start`.",
     plan: "Says how it would be restarted.",
-    undo: "Nothing: it runs before and after.",
+    undo: "Makes sure that it runs, or stops it if it did not run before.",
     resume: "Restarts it again, unless the start is all that is missing.",
 };
 
@@ -119,7 +119,7 @@ const STATUS: Primitive = Primitive {
 
 /// What identifies a service and how it is controlled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// Its name.
     pub name: String,
     /// Its own commands and evidence.
@@ -130,7 +130,7 @@ pub struct Service {
 
 /// What was found out about a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// Whether anything of it runs.
     pub running: bool,
     /// Whether everything that shows that it is up does so.
@@ -340,14 +340,13 @@ fn parse(out: &str) -> State {
         state.up &= yes;
         state.evidence.push(format!("{source}: {detail}"));
     }
-    state.up &= !state.evidence.is_empty();
     state
 }
 
 /// Stops a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Stop(pub Service);
+pub(crate) struct Stop(pub Service);
 
 impl Action for Stop {
     const NAME: &'static str = "service_stop";
@@ -420,7 +419,7 @@ impl Action for Stop {
 /// Starts a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Start(pub Service);
+pub(crate) struct Start(pub Service);
 
 impl Action for Start {
     const NAME: &'static str = "service_start";
@@ -482,7 +481,7 @@ impl Action for Start {
 /// Restarts a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Restart(pub Service);
+pub(crate) struct Restart(pub Service);
 
 impl Action for Restart {
     const NAME: &'static str = "service_restart";
@@ -515,8 +514,13 @@ impl Action for Restart {
         Ok(Reconciled::Redo)
     }
 
-    fn inverse(&self, _before: &State) -> Inverse {
-        Inverse::Nothing { why: "it runs before and after".to_owned() }
+    fn inverse(&self, before: &State) -> Inverse {
+        if before.running {
+            // A restart that was cut off in the middle must not leave it stopped.
+            inverse_of(&Start(self.0.clone()))
+        } else {
+            inverse_of(&Stop(self.0.clone()))
+        }
     }
 
     fn owes(&self, before: &State) -> Owes {
@@ -527,7 +531,7 @@ impl Action for Restart {
 /// Tells whether a service runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Status(pub Service);
+pub(crate) struct Status(pub Service);
 
 impl Query for Status {
     const NAME: &'static str = "service_status";

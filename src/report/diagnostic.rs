@@ -108,14 +108,11 @@ fn headline(
     let lines = if style.live { line.wrap(style.right_edge(), 2) } else { vec![line] };
     let mut text = text_of(&lines, style.color);
     let Some(place) = place else { return text };
-    match sources(&place.file).and_then(|source| excerpt(style, word, place, &source)) {
-        Some(excerpt) => text.push_str(&excerpt),
-        None => {
-            let arrow = style.pick("──▸", "-->");
-            let line = Line::new().with(Tone::Dim, format!("  {arrow} {place}"));
-            text.push_str(&text_of(&[line], style.color));
-        }
-    }
+    let excerpt = sources(&place.file).and_then(|source| excerpt(style, word, place, &source));
+    text.push_str(&excerpt.unwrap_or_else(|| {
+        let arrow = style.pick("──▸", "-->");
+        text_of(&[Line::new().with(Tone::Dim, format!("  {arrow} {place}"))], style.color)
+    }));
     text
 }
 

@@ -48,6 +48,8 @@ struct Replay<'a> {
     began: bool,
     /// A line of the REPL that has made no call yet, and is not told if it makes none.
     silent: Option<Event>,
+    /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
+    made: Vec<(&'a str, &'a str)>,
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -79,6 +81,7 @@ impl<'a> Replay<'a> {
             undo_failure: None,
             began: false,
             silent: None,
+            made: Vec::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl<'a> Replay<'a> {
         let at = record.at;
         match &record.body {
             Body::Intent { call, access, target, summary, opens, closes, place, .. } => {
+                self.stand_in(at, call, target);
                 let what = What::CallBegan {
                     call: call.to_string(),
                     summary: summary.clone(),
@@ -131,6 +135,7 @@ impl<'a> Replay<'a> {
                 }
             }
             Body::Call { call, access, target, summary, outcome, closes, place, .. } => {
+                self.stand_in(at, call, target);
                 let what = What::CallBegan {
                     call: call.to_string(),
                     summary: summary.clone(),
@@ -143,6 +148,7 @@ impl<'a> Replay<'a> {
                 self.ended(at, call, &open, outcome);
             }
             Body::Step { lane, step, begins: true, .. } => {
+                self.leave_made(at, lane, step, first);
                 self.steps.insert((lane, step), at);
                 self.emit(at, lane, step, first, What::StepBegan);
             }
@@ -150,6 +156,7 @@ impl<'a> Replay<'a> {
                 if self.silent.as_ref().is_some_and(|silent| silent.step == *step) =>
             {
                 self.silent = None;
+                self.steps.retain(|(_, begun), _| *begun != step);
             }
             Body::Step { lane, step, ok, .. } => {
                 let from = self.steps.remove(&(lane.as_str(), step.as_str())).unwrap_or(at);
@@ -173,6 +180,8 @@ impl<'a> Replay<'a> {
                 // A run's first process need not have said so, but it may.
                 if self.began {
                     self.since = at;
+                    self.steps.clear();
+                    self.made.clear();
                     self.emit(at, "main", "", first, self.began("resume"));
                 }
             }
@@ -181,6 +190,40 @@ impl<'a> Replay<'a> {
             }
         }
         self.began = true;
+    }
+
+    /// Opens the steps around a call that no record has opened.
+    fn stand_in(&mut self, at: Timestamp, call: &'a CallKey, target: &str) {
+        if call.lane.starts_with("undo ") {
+            return;
+        }
+        self.leave_made(at, &call.lane, &call.step, target);
+        let ends = call.step.match_indices(" > ").map(|(end, _)| end);
+        for end in ends.chain([call.step.len()]).filter(|end| *end > 0) {
+            let path = &call.step[..end];
+            // A parallel lane stands in the steps of the lanes around it.
+            let open =
+                self.steps.keys().any(|(lane, open)| *open == path && call.lane.starts_with(lane));
+            if !open {
+                self.steps.insert((&call.lane, path), at);
+                self.made.push((&call.lane, path));
+                self.emit(at, &call.lane, path, target, What::StepBegan);
+            }
+        }
+    }
+
+    /// Closes the steps of a lane that no record tells of and that `step` is not in.
+    fn leave_made(&mut self, at: Timestamp, lane: &str, step: &str, target: &str) {
+        let over = |path: &str| {
+            step.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with(" > "))
+        };
+        let leaving: Vec<_> =
+            self.made.extract_if(.., |(made, path)| *made == lane && over(path)).collect();
+        for (lane, path) in leaving.into_iter().rev() {
+            let from = self.steps.remove(&(lane, path)).unwrap_or(at);
+            let took_ms = millis(span(from, at));
+            self.emit(at, lane, path, target, What::StepEnded { ok: true, took_ms });
+        }
     }
 
     fn owe(&mut self, at: Timestamp, call: &CallKey, target: &str, debt: &Debt) {
@@ -198,13 +241,13 @@ impl<'a> Replay<'a> {
 
     fn ended(&mut self, at: Timestamp, call: &CallKey, open: &Open<'_>, outcome: &Outcome) {
         let (end, result, well) = match outcome {
-            Outcome::Done { value, changed } => {
+            Outcome::Done { value, changed, words: said } => {
                 let end = if *changed || open.access != Access::Change {
                     CallEnd::Done
                 } else {
                     CallEnd::Already
                 };
-                (end, words(value, open.access), true)
+                (end, said.clone().or_else(|| words(value, open.access)), true)
             }
             Outcome::Failed { failure } => {
                 self.failures.insert(call.to_string(), failure.clone());

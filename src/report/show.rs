@@ -125,7 +125,8 @@ fn next(run: &RunInfo, records: &[Record], held: bool) -> Vec<String> {
     for call in all {
         match &call.outcome {
             None => {
-                words.push(format!("finds out what became of: {} on {}", call.summary, call.target))
+                words
+                    .push(format!("finds out what became of: {} on {}", call.summary, call.target));
             }
             Some(Outcome::Failed { .. })
                 if failed.is_some_and(|failed| failed.contains(&call.call.to_string())) =>

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 /// What a terminal, or the file that stands in for it, can show.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent abilities of a terminal")]
 pub struct Style {
     /// Whether ANSI colours are wanted.
     pub color: bool,

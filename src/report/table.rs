@@ -1,6 +1,7 @@
 //! Listings: runs, obligations, targets, the index of the documentation. One row, one thing; into a pipe a row is one
 //! line, whatever its width.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
@@ -103,14 +104,14 @@ pub fn debts(style: &Style, debts: &[DebtRow], now: Timestamp) -> String {
         };
         let mut what = debt.what.clone();
         if debt.locks_out {
-            what.push_str(&format!("{gap}(users are locked out)"));
+            let _infallible = write!(what, "{gap}(users are locked out)");
         }
         let kept = debt.kept.clone().unwrap_or_default();
         let mut run = debt.run.clone();
         if tight {
-            run.push_str(&format!("\nby {}", debt.by));
+            let _infallible = write!(run, "\nby {}", debt.by);
             if !kept.is_empty() {
-                what.push_str(&format!("\nkept: {kept}"));
+                let _infallible = write!(what, "\nkept: {kept}");
             }
         }
         let mut row = vec![

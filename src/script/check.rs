@@ -42,7 +42,10 @@ pub fn check(engine: &Engine, runbook: &Runbook) -> Vec<Problem> {
         .map(|name| name.trim().to_owned())
         .collect();
     known.extend(
-        stdlib::library().iter().flat_map(|file| file.functions()).map(|(name, _)| name.to_owned()),
+        stdlib::library()
+            .iter()
+            .flat_map(super::stdlib::Library::functions)
+            .map(|(name, _)| name.to_owned()),
     );
     let mut problems = Vec::new();
     let check_one = |problems: &mut Vec<Problem>, name: &str, ast: &AST| {

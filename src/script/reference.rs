@@ -148,6 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn no_name_is_a_word_that_the_language_keeps_for_itself() {
+        let engine = crate::script::build(None).unwrap();
+        for primitive in catalogue() {
+            for option in primitive.options {
+                engine
+                    .compile(format!("#{{ {}: 1 }}", option.name))
+                    .unwrap_or_else(|error| panic!("{}: {error}", primitive.name));
+            }
+        }
+    }
+
+    #[test]
     fn a_misspelt_name_is_suggested() {
         assert_eq!(
             find("service_stopp").unwrap_err(),

@@ -122,7 +122,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         };
         let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
         if let Direction::Back(why) = &direction {
-            return end.undo(why.clone(), None);
+            return end.undo(why, None);
         }
         match evaluated {
             Evaluated::Finished => return end.finished(),
@@ -352,7 +352,7 @@ impl Ending<'_> {
             );
         }
         let Some(why) = self.run.past_point_of_no_return() else {
-            return self.undo(failure.to_string(), Some(failure));
+            return self.undo(&failure.to_string(), Some(failure));
         };
         // Nothing is undone on its own any more: the operator decides.
         let question = Question::Choose {
@@ -361,7 +361,7 @@ impl Ending<'_> {
             default: Some(PAUSE.to_owned()),
         };
         if !self.setup.yes && self.setup.asker.ask(&question).as_deref() == Some(ROLL_BACK) {
-            return self.undo(failure.to_string(), Some(failure));
+            return self.undo(&failure.to_string(), Some(failure));
         }
         let message = format!("paused after a failure beyond the point of no return ({why})");
         self.end(Status::Paused, message, Some(failure), None, calls)
@@ -380,9 +380,8 @@ impl Ending<'_> {
         match self.setup.asker.ask(&question).as_deref() {
             Some(ROLL_BACK) => ROLL_BACK,
             Some(GO_ON) => GO_ON,
-            Some(_) => PAUSE,
             None if self.setup.on_interrupt == OnInterrupt::RollBack => ROLL_BACK,
-            None => PAUSE,
+            _ => PAUSE,
         }
     }
 
@@ -408,13 +407,13 @@ impl Ending<'_> {
     }
 
     /// Undoes everything, newest first.
-    pub(super) fn undo(&mut self, why: String, failure: Option<Failure>) -> Result<Ended> {
+    pub(super) fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
         if let Some(store) = &self.setup.store {
-            let body = Body::UndoBegan { why: why.clone(), failure: failure.clone() };
+            let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone() };
             store.append_durable(&self.setup.info.id, body, Vec::new())?;
         }
         self.setup.cancel.reset();
-        self.lanes[0].emit(What::UndoBegan { why: why.clone() });
+        self.lanes[0].emit(What::UndoBegan { why: why.to_owned() });
         let undone = match self.undo_on_a_thread() {
             Ok(undone) => undone,
             Err(Halt::Stop(stop)) => {
@@ -478,6 +477,7 @@ impl Ending<'_> {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
     pub(super) fn end(
         &self,
         status: Status,

@@ -1,5 +1,6 @@
 //! Questions at the terminal: a line from stdin, the text of the question to stderr. Ctrl-C is no answer.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,8 +18,8 @@ type Interrupted<'a> = &'a dyn Fn() -> bool;
 
 /// Asks for a secret.
 pub(super) fn secret(style: &Style, text: &str, interrupted: Interrupted<'_>) -> Option<Secret> {
-    show(&format!("{} {}: ", mark(style), text.trim_end_matches([':', ' '])));
-    let editor = read(false, interrupted)?;
+    let prompt = format!("{} {}: ", mark(style), text.trim_end_matches([':', ' ']));
+    let editor = read(&prompt, false, interrupted)?;
     Some(Secret::new(editor.text().to_owned()))
 }
 
@@ -28,12 +29,12 @@ pub(super) fn question(
     question: &Question,
     interrupted: Interrupted<'_>,
 ) -> Option<String> {
-    show(&asked(style, question));
+    let mut prompt = asked(style, question);
     loop {
-        let typed = read(true, interrupted)?;
+        let typed = read(&prompt, true, interrupted)?;
         match answer(question, typed.text()) {
             Ok(answer) => return Some(answer),
-            Err(again) => show(&again),
+            Err(again) => prompt = again,
         }
     }
 }
@@ -56,9 +57,9 @@ pub(super) fn asked(style: &Style, question: &Question) -> String {
             let mut shown = format!("{mark} {text}\n");
             for (number, option) in options.iter().enumerate() {
                 let note = if default.as_ref() == Some(option) { " (default)" } else { "" };
-                shown.push_str(&format!("  {}  {option}{note}\n", number + 1));
+                let _infallible = writeln!(shown, "  {}  {option}{note}", number + 1);
             }
-            shown.push_str(&format!("  1-{}: ", options.len()));
+            let _infallible = write!(shown, "  1-{}: ", options.len());
             shown
         }
     }
@@ -122,13 +123,15 @@ impl Drop for Modes {
 }
 
 /// Reads a line key by key; none if it is given up, interrupted or the terminal goes away.
-fn read(echo: bool, interrupted: Interrupted<'_>) -> Option<Editor> {
+fn read(prompt: &str, echo: bool, interrupted: Interrupted<'_>) -> Option<Editor> {
     let before = tcgetattr(io::stdin()).ok()?;
     let mut raw = before.clone();
     let modes = Modes(before);
     raw.local_modes -=
         LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
     tcsetattr(io::stdin(), OptionalActions::Now, &raw).ok()?;
+    // Only now: what is typed as soon as the question stands there must not be echoed, nor its Ctrl-C kill us.
+    show(prompt);
     let mut editor = Editor::default();
     let done = loop {
         if interrupted() {

@@ -1,3 +1,4 @@
+use std::io::BufRead;
 use std::time::Duration;
 
 use insta::assert_snapshot;
@@ -273,7 +274,9 @@ fn a_reader_that_goes_away_does_not_end_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let mark = dir.path().join("went on");
     let mut child = piped("child_without_reader").env("MARK", &mark).spawn().unwrap();
-    drop(child.stdout.take());
+    // The harness must have said its own first, which a closed pipe would end.
+    let reader = std::io::BufReader::new(child.stdout.take().unwrap());
+    assert!(reader.lines().any(|line| line.is_ok_and(|line| line.contains("text"))));
     child.wait().unwrap();
     assert!(mark.exists());
 }

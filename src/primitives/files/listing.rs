@@ -85,16 +85,16 @@ impl Listing {
         let Some(parts) = parts else {
             return Err(format!("an entry cannot be read: `{line}`"));
         };
-        let (sort, size, rest) = (&parts[1], &parts[2], &parts[3]);
-        let (name, link) = match sort {
-            "l" => split(rest, &[" -> "])?,
-            "h" => split(rest, &[" link to ", " -> "])?,
-            "-" if !self.gnu && rest.contains(" -> ") => split(rest, &[" -> "])?,
-            "-" | "d" | "C" => (rest, None),
-            _ => return Err(format!("it holds a device or special file: `{rest}`")),
+        let (sort, size, words) = (&parts[1], &parts[2], &parts[3]);
+        let (name, leads) = match sort {
+            "l" => split(words, &[" -> "])?,
+            "h" => split(words, &[" link to ", " -> "])?,
+            "-" if !self.gnu && words.contains(" -> ") => split(words, &[" -> "])?,
+            "-" | "d" | "C" => (words, None),
+            _ => return Err(format!("it holds a device or special file: `{words}`")),
         };
         let hard = sort != "l";
-        self.entry(name, link.map(|link| (link, hard)), size.parse().unwrap_or(0), rules)
+        self.entry(name, leads.map(|link| (link, hard)), size.parse().unwrap_or(0), rules)
     }
 
     fn zip_line(&mut self, line: &str, rules: Rules<'_>) -> Result<(), String> {

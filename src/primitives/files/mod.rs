@@ -6,11 +6,11 @@
 
 mod clean;
 mod listing;
-mod path;
+pub(super) mod path;
 mod place;
 mod read;
 mod restore;
-mod shell;
+pub(super) mod shell;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,7 @@ use path::At;
 use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
 use read::{Checksum, Exists, FileInfo, LIMIT, ReadFile};
 use restore::Restore;
+pub(super) use state::require;
 use unpack::{Unpack, UnpackUndo};
 use write::{Content, ReplaceInFile, WriteFile};
 
@@ -295,7 +296,7 @@ fn at(ctx: &Ctx<'_>, text: &str) -> RhaiResultOf<At> {
     fine(ctx, At::new(text))
 }
 
-fn fine<T>(ctx: &Ctx<'_>, result: Result<T, Failure>) -> RhaiResultOf<T> {
+fn fine<T>(ctx: &Ctx<'_>, result: Result<T, Box<Failure>>) -> RhaiResultOf<T> {
     result.map_err(|mut failure| {
         failure.message = format!("{}: {}", ctx.fn_name(), failure.message);
         raise(ctx, failure.into())

@@ -8,7 +8,7 @@ use crate::error::Failure;
 /// can hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct At(String);
+pub(in crate::primitives) struct At(String);
 
 /// Directories that no primitive removes, moves or replaces.
 const SYSTEM: &[&str] = &[
@@ -59,11 +59,11 @@ impl At {
     ///
     /// # Errors
     /// `input` if it is empty, relative, `/`, or holds `..`, a line break or NUL.
-    pub(super) fn new(text: &str) -> Result<Self, Failure> {
+    pub(in crate::primitives) fn new(text: &str) -> Result<Self, Box<Failure>> {
         let refuse = |why: &str| {
-            Err(Failure::input(format!("{why}: `{}`", text.escape_debug())).with_hint(
+            Err(Box::new(Failure::input(format!("{why}: `{}`", text.escape_debug())).with_hint(
                 "Give an absolute path of a file or directory, such as `/usr/local/obs/conf`.",
-            ))
+            )))
         };
         if text.is_empty() {
             return refuse("the path is empty");
@@ -86,12 +86,12 @@ impl At {
     }
 
     /// Returns the text.
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::primitives) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the directory that it is in.
-    pub(super) fn parent(&self) -> &str {
+    pub(in crate::primitives) fn parent(&self) -> &str {
         match self.0.rfind('/') {
             Some(0) | None => "/",
             Some(end) => &self.0[..end],
@@ -99,17 +99,17 @@ impl At {
     }
 
     /// Returns its last part.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::primitives) fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
     /// Returns a path in it.
-    pub(super) fn join(&self, name: &str) -> Self {
+    pub(in crate::primitives) fn join(&self, name: &str) -> Self {
         Self(format!("{}/{name}", self.0))
     }
 
     /// Returns a hidden path beside it that belongs to one call of one run; `clean_script` removes only such names.
-    pub(super) fn beside(&self, run: &str, stem: &str, what: &str) -> String {
+    pub(in crate::primitives) fn beside(&self, run: &str, stem: &str, what: &str) -> String {
         let name = self.name();
         let end =
             (0..=name.len().min(100)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
@@ -124,22 +124,17 @@ impl At {
     ///
     /// # Errors
     /// `input`.
-    pub(super) fn expendable(&self, verb: &str) -> Result<(), Failure> {
+    pub(in crate::primitives) fn expendable(&self, verb: &str) -> Result<(), Box<Failure>> {
         let kernel = ["/proc/", "/sys/", "/dev/"].iter().any(|prefix| self.0.starts_with(prefix));
         let ours = self.name().starts_with(".upgrade-host-")
             || self.0.starts_with("/var/tmp/upgrade-host-");
         if SYSTEM.contains(&self.0.as_str()) || kernel {
-            return Err(Failure::input(format!(
-                "refuses to {verb} a directory of the system: {}",
-                self.0
-            ))
-            .with_hint("Name what is in it."));
+            let message = format!("refuses to {verb} a directory of the system: {}", self.0);
+            return Err(Box::new(Failure::input(message).with_hint("Name what is in it.")));
         }
         if ours {
-            return Err(Failure::input(format!(
-                "refuses to {verb} what a run keeps for undo: {}",
-                self.0
-            )));
+            let message = format!("refuses to {verb} what a run keeps for undo: {}", self.0);
+            return Err(Box::new(Failure::input(message)));
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ pub(super) struct Ends {
 }
 
 /// The path that is written: a name within `to` if that ends with a slash.
-pub(super) fn into(from: &At, to: &str) -> Result<At, Failure> {
+pub(super) fn into(from: &At, to: &str) -> Result<At, Box<Failure>> {
     let at = At::new(to)?;
     Ok(if to.ends_with('/') { at.join(from.name()) } else { at })
 }
@@ -266,10 +266,7 @@ impl Action for Copy {
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Ends> {
-        let mut ends = match look(cx, &self.from, &self.to, true, true, "copy") {
-            Ok(ends) => ends,
-            Err(halt) => return Err(halt),
-        };
+        let mut ends = look(cx, &self.from, &self.to, true, true, "copy")?;
         ends.same =
             ends.to.is_there() && ends.from.is_there() && self.same(cx, &ends.from, &ends.to)?;
         if ends.to.is_there() && !ends.same && !self.overwrite {
@@ -623,7 +620,7 @@ impl Action for MakeDir {
 
     fn look(&self, cx: &Cx<'_>) -> Result<Ground> {
         let out = read(cx, MISSING, [self.path.as_str()])?;
-        let missing = out.lines().map(At::new).collect::<Result<Vec<_>, Failure>>()?;
+        let missing = out.lines().map(At::new).collect::<Result<Vec<_>, Box<Failure>>>()?;
         if missing.len() > 1 && !self.parents {
             let hint = "Leave `parents: false` out to make it too.";
             require(cx, false, &format!("directory {}", self.path.parent()), hint)?;
@@ -635,10 +632,10 @@ impl Action for MakeDir {
         if self.is_so(&before.state) {
             return Plan::Already(false);
         }
-        let made = before.missing.iter().rev().map(|path| format!("makes {path}"));
-        let mode = self.mode.iter().map(|mode| format!("mode {mode}"));
+        let steps = before.missing.iter().rev().map(|path| format!("makes {path}"));
+        let bits = self.mode.iter().map(|mode| format!("mode {mode}"));
         let owner = self.owner.iter().map(|owner| format!("owner {owner}"));
-        Plan::Would { changes: made.chain(mode).chain(owner).collect(), output: true, after: None }
+        Plan::Would { changes: steps.chain(bits).chain(owner).collect(), output: true, after: None }
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Ground) -> Result<bool> {

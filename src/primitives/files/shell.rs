@@ -42,10 +42,10 @@ keep() {
         )
     };
 }
-pub(super) use script;
+pub(in crate::primitives) use script;
 
 /// Runs a script that only reads.
-pub(super) fn read<S: Into<String>>(
+pub(in crate::primitives) fn read<S: Into<String>>(
     cx: &Cx<'_>,
     script: &str,
     arguments: impl IntoIterator<Item = S>,
@@ -54,7 +54,7 @@ pub(super) fn read<S: Into<String>>(
 }
 
 /// Runs a script that changes something.
-pub(super) fn change<S: Into<String>>(
+pub(in crate::primitives) fn change<S: Into<String>>(
     cx: &Cx<'_>,
     script: &str,
     arguments: impl IntoIterator<Item = S>,
@@ -64,7 +64,7 @@ pub(super) fn change<S: Into<String>>(
 }
 
 /// Tells the standard error of a script that ended well, as warnings: what could not be done but does not matter.
-pub(super) fn ended(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
+pub(in crate::primitives) fn ended(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
     if !exit.success() {
         return Err(failure(exit).with_target(&cx.target.name).into());
     }
@@ -77,7 +77,7 @@ pub(super) fn ended(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
 }
 
 /// Makes the failure that a script, or a tool in it, ended with.
-pub(super) fn failure(exit: &Exit) -> Failure {
+pub(in crate::primitives) fn failure(exit: &Exit) -> Failure {
     let stderr = crate::effect::tail(&exit.stderr);
     let mut failure = classify(&stderr, exit.code());
     failure.code = Some(exit.code());

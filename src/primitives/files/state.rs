@@ -175,7 +175,12 @@ impl State {
 }
 
 /// Says that something has to be there. A plan only warns: an earlier step of it may be what makes it.
-pub(super) fn require(cx: &Cx<'_>, there: bool, what: &str, hint: &str) -> Result<()> {
+pub(in crate::primitives) fn require(
+    cx: &Cx<'_>,
+    there: bool,
+    what: &str,
+    hint: &str,
+) -> Result<()> {
     if there {
         return Ok(());
     }

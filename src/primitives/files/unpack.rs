@@ -36,8 +36,11 @@ archive() {
       tar -tf "$1" >/dev/null 2>&1 || fail input "it is no archive (tar, tar.gz, tar.bz2, tar.xz, tar.zst or zip): $1" ;;
   esac
   for t in "$tool" tar; do
-    command -v "$t" >/dev/null 2>&1 || fail not_found "unpacking $1 needs \`$t\`; install the package \`${t%-*}\`"
+    command -v "$t" >/dev/null 2>&1 || fail not_found "unpacking $1 needs \`$t\`; install the package \`$t\`"
   done
+  if [ $format = zip ] && unzip --help 2>&1 | grep -q BusyBox; then
+    fail not_found 'the `unzip` of BusyBox cannot list a zip safely; install the package `unzip`'
+  fi
 }
 through() {
   a=$1; shift
@@ -280,6 +283,12 @@ impl Unpack {
         if !exit.success() {
             return Err(failure(&exit).with_target(&cx.target.name).into());
         }
+        // BusyBox shows such names without what is bad about them, and says so.
+        let cut = String::from_utf8_lossy(&exit.stderr)
+            .lines()
+            .find_map(|line| line.split_once("removing leading ").map(|(_, what)| what.to_owned()));
+        let bad =
+            bad.or(cut.map(|what| format!("it holds an absolute path or one with `..`: {what}")));
         if let Some(why) = bad {
             let failure = Failure::input(format!("the archive {} is refused: {why}", self.archive))
                 .with_target(&cx.target.name);

@@ -26,7 +26,7 @@ const DIFF_LIMIT: u64 = 256 << 10;
 const WRITE: &str = script!(
     r#"
 spool "$1"
-note "$3"; note "$4"
+note "$3"; [ -z "$4" ] || note "$4"
 rm -f "$3"
 if [ -f "$2" ]; then
   # A copy carries ACLs, attributes and context over; only its content is replaced.
@@ -44,7 +44,7 @@ fi
 chmod "${5:-$mode}" "$3" || exit
 if [ -f "$2" ] && cmp -s "$3" "$2" && [ "$(stat -c %a:%u:%g "$3")" = "$(stat -c %a:%u:%g "$2")" ]; then
   rm -f "$3"
-  if there "$4"; then echo changed; else echo same; fi
+  if [ -n "$4" ] && there "$4"; then echo changed; else echo same; fi
   exit 0
 fi
 if [ -n "$8" ]; then
@@ -52,7 +52,7 @@ if [ -n "$8" ]; then
 fi
 sync "$3" 2>/dev/null || :
 if [ -n "$7" ] && [ -f "$2" ] && ! there "$7"; then cp -p "$2" "$7.part" && mv -f "$7.part" "$7" || exit; fi
-keep "$2" "$4"
+[ -z "$4" ] || keep "$2" "$4"
 [ ! -d "$2" ] || fail conflict "it is a directory now: $2"
 mv -f "$3" "$2" || exit
 sync "$(dirname "$2")" 2>/dev/null || :
@@ -106,7 +106,12 @@ pub(super) struct WriteFile {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+        text
+    })
 }
 
 /// Looks at what a write would replace.
@@ -136,6 +141,8 @@ fn write(
 ) -> Result<bool> {
     let real = At::new(&found.state.real)?;
     let backup = if backup { format!("{real}.{}", found.mark.run) } else { String::new() };
+    // A call within another one, as an adapter makes it, is never undone on its own.
+    let kept = if cx.call.nth == 0 { String::new() } else { found.mark.kept(&real) };
     let out = change(
         cx,
         WRITE,
@@ -143,7 +150,7 @@ fn write(
             &found.mark.run,
             real.as_str(),
             &found.mark.fresh(&real),
-            &found.mark.kept(&real),
+            &kept,
             mode.unwrap_or_default(),
             owner.unwrap_or_default(),
             &backup,
@@ -294,7 +301,7 @@ impl ReplaceInFile {
     ///
     /// # Errors
     /// `input`, with what is wrong with it.
-    pub(super) fn regex(&self) -> Result<Regex, Failure> {
+    pub(super) fn regex(&self) -> Result<Regex, Box<Failure>> {
         let pattern =
             if self.literal { regex::escape(&self.pattern) } else { self.pattern.clone() };
         RegexBuilder::new(&pattern).multi_line(true).build().map_err(|error| {
@@ -302,8 +309,11 @@ impl ReplaceInFile {
             let why = error.to_string();
             let why =
                 why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Failure::input(format!("`{}` is no regular expression: {why}", self.pattern))
-                .with_hint("Give `literal: true` to find the text as it is.")
+            let message = format!("`{}` is no regular expression: {why}", self.pattern);
+            Box::new(
+                Failure::input(message)
+                    .with_hint("Give `literal: true` to find the text as it is."),
+            )
         })
     }
 

@@ -2,6 +2,7 @@
 //! API that listens on its loopback alone can be used, and no password stands in a command line there.
 
 mod connector;
+mod exchange;
 mod request;
 mod url;
 mod wait;
@@ -170,17 +171,18 @@ impl Request {
         let names = |fields: &[(String, Text)]| {
             fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
         };
-        let mut text = format!("send {}", self.summary());
-        if !self.query.is_empty() {
-            text.push_str(&format!(", with {} in the query", names(&self.query)));
-        }
-        match &self.body {
-            Body::Empty => {}
-            Body::Form(fields) => text.push_str(&format!(", with the form {}", names(fields))),
-            Body::Text(_) => text.push_str(", with a text"),
-            Body::Json(_) => text.push_str(", with JSON"),
-        }
-        text
+        let query = if self.query.is_empty() {
+            String::new()
+        } else {
+            format!(", with {} in the query", names(&self.query))
+        };
+        let body = match &self.body {
+            Body::Empty => String::new(),
+            Body::Form(fields) => format!(", with the form {}", names(fields)),
+            Body::Text(_) => ", with a text".to_owned(),
+            Body::Json(_) => ", with JSON".to_owned(),
+        };
+        format!("send {}{query}{body}", self.summary())
     }
 }
 

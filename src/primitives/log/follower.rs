@@ -13,12 +13,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use super::lines::{Cutter, LONGEST, Sink};
-use super::poll::{Answer, Chunk, Entry, PRINT, Poll, Read};
-use super::source::{Date, Source, is_packed};
+use super::lines::{LONGEST, Sink};
+use super::poll::{Answer, Chunk, Entry, Poll, Read};
+use super::segment::{Form, Lost, MISSES, Position, Print, Segment};
+use super::source::{Age, Date, Source, is_packed, unpacked};
 
 /// How many bytes a digest must cover to find a copy by it.
 const RECOGNISABLE: u64 = 16;
@@ -26,50 +24,6 @@ const RECOGNISABLE: u64 = 16;
 const CANDIDATES: usize = 8;
 /// How many segments are watched.
 const WATCHED: usize = 4;
-
-/// The digest of the last bytes before a place in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Print {
-    /// How many bytes it covers; 0 if it tells nothing.
-    pub(super) length: u64,
-    /// The digest.
-    pub(super) digest: String,
-}
-
-impl Print {
-    /// Takes the print of the end of `bytes`.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let length = bytes.len().min(usize::try_from(PRINT).unwrap_or(usize::MAX));
-        let digest = Sha256::digest(&bytes[bytes.len() - length..]);
-        Self {
-            length: length as u64,
-            digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
-        }
-    }
-
-    /// Returns whether `bytes` end as those did that it was taken of.
-    pub(super) fn fits(&self, bytes: &[u8]) -> bool {
-        let Ok(length) = usize::try_from(self.length) else { return false };
-        length == 0 || (bytes.len() >= length && Self::of(&bytes[bytes.len() - length..]) == *self)
-    }
-}
-
-/// A place in a log: all that is needed to find it again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
-    /// The file that was written to; none if there was none yet, so that all of the next one is new.
-    pub(super) path: Option<String>,
-    /// Its inode.
-    pub(super) inode: String,
-    /// How far it went.
-    pub(super) offset: u64,
-    /// The print of its last bytes.
-    pub(super) print: Print,
-    /// The inodes of what had been rotated away before.
-    pub(super) older: Vec<String>,
-    /// The place in the systemd journal.
-    pub(super) cursor: Option<String>,
-}
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,60 +57,13 @@ pub(super) enum Step {
     Idle,
 }
 
-#[derive(Debug)]
-struct Segment {
-    path: String,
-    /// Empty for a compressed file.
-    inode: String,
-    offset: u64,
-    size: u64,
-    print: Print,
-    lines: Cutter,
-    date: Option<Date>,
-    packed: bool,
-    /// Whether a compressed file has been read.
-    done: bool,
-    /// Not to be read before the older ones were looked at once more.
-    fresh: bool,
-    seen: bool,
-}
-
-impl Segment {
-    fn new(path: &str, inode: &str, size: u64, date: Option<Date>) -> Self {
-        Self {
-            path: path.to_owned(),
-            inode: inode.to_owned(),
-            offset: 0,
-            size,
-            print: Print::default(),
-            lines: Cutter::default(),
-            date,
-            packed: is_packed(path),
-            done: false,
-            fresh: true,
-            seen: true,
-        }
-    }
-
-    fn unread(&self) -> bool {
-        if self.packed { !self.done } else { self.size > self.offset }
-    }
-
-    fn restart(&mut self) {
-        (self.offset, self.print, self.fresh) = (0, Print::default(), true);
-    }
-}
-
-/// What continued at a place that is gone.
+/// The search for what continues there.
 #[derive(Debug)]
 struct Search {
-    offset: u64,
-    print: Print,
+    lost: Lost,
     candidates: Vec<Entry>,
-    /// What was rotated away, oldest first.
-    rotated: Vec<Entry>,
-    /// The file that has the name now; none if it is the last segment itself, truncated.
-    current: Option<Entry>,
+    /// Before which segment it belongs.
+    before: usize,
 }
 
 /// Follows one log.
@@ -165,11 +72,13 @@ pub(super) struct Follower {
     source: Source,
     segments: Vec<Segment>,
     older: Vec<String>,
+    /// The inodes of new segments, until a second list has them too.
+    pending: Vec<String>,
     known: String,
     names: BTreeMap<Date, String>,
     wide: bool,
     misses: u8,
-    truncated: Option<(u64, Print)>,
+    truncated: Option<Lost>,
     search: Option<Search>,
     reading: Option<Read>,
     asked: Vec<String>,
@@ -182,7 +91,7 @@ impl Follower {
         let segments = position.path.iter().map(|path| Segment {
             offset: position.offset,
             print: position.print.clone(),
-            packed: false,
+            form: Form::Plain,
             fresh: false,
             seen: false,
             ..Segment::new(path, &position.inode, position.offset, source.date(path))
@@ -190,6 +99,7 @@ impl Follower {
         Self {
             segments: segments.collect(),
             older: position.older.clone(),
+            pending: Vec::new(),
             source,
             known: String::new(),
             names: BTreeMap::new(),
@@ -218,12 +128,12 @@ impl Follower {
         if let Some(search) = &self.search {
             return Request::Search {
                 candidates: search.candidates.iter().map(|entry| entry.path.clone()).collect(),
-                offset: search.offset,
-                print: search.print.clone(),
+                offset: search.lost.offset,
+                print: search.lost.print.clone(),
             };
         }
         let next = self.next(now).map(|index| &self.segments[index]);
-        if let Some(Segment { packed: true, path, offset, .. }) = next {
+        if let Some(Segment { form: Form::Packed, path, offset, .. }) = next {
             return Request::Unpack { path: path.clone(), from: *offset };
         }
         let read = next.map(|segment| Read {
@@ -271,7 +181,8 @@ impl Follower {
             if segment.unread() {
                 return Some(index);
             }
-            if index + 1 < self.segments.len() && segment.lines.hopes(now) {
+            let newer = index + 1 < self.segments.len();
+            if newer && (segment.is_cut_off() || segment.lines.hopes(now)) {
                 return None;
             }
         }
@@ -297,14 +208,16 @@ impl Follower {
         }
         let last = self.segments.len().saturating_sub(1);
         for (index, segment) in self.segments.iter_mut().enumerate() {
+            if !segment.is_read() {
+                continue;
+            }
             if index < last && !segment.lines.hopes(now) {
                 segment.lines.flush(&segment.path, sink);
             } else {
                 segment.lines.show(&segment.path, now, sink);
             }
         }
-        while self.segments.len() > WATCHED && !self.segments[0].unread() && !self.segments[0].fresh
-        {
+        while self.segments.len() > WATCHED && self.segments[0].is_read() {
             self.drop_segment(0, sink);
         }
         let fresh = self.segments.iter().any(|segment| segment.fresh);
@@ -339,23 +252,32 @@ impl Follower {
         }
         self.update(answer, sink);
         self.wide = false;
-        let Some(last) = self.segments.last() else {
-            if let Some(current) = current {
-                self.push(current);
+        let older = &self.segments[..self.segments.len().saturating_sub(1)];
+        if let Some(index) = older.iter().position(Segment::is_cut_off) {
+            // It was compressed or removed before it was read to its end.
+            if wide {
+                self.search_for(index, answer);
             }
-            return false;
+            self.wide = !wide;
+            return true;
+        }
+        let Some(last) = self.segments.last() else {
+            // It may have been rotated away already since it appeared.
+            self.wide = true;
+            return !wide || self.adopt_new(answer, current);
         };
+        let end = self.segments.len() - 1;
         match current {
             Some(current) if current.inode == last.inode => {
                 self.misses = 0;
-                if let Some((offset, print)) = self.truncated.clone() {
-                    if !wide {
-                        self.wide = true;
-                        return true;
-                    }
-                    self.truncated = None;
+                self.pending.clear();
+                if self.truncated.is_some() && !wide {
+                    self.wide = true;
+                    return true;
+                }
+                if let Some(lost) = self.truncated.take() {
                     let rotated = self.rotated(answer);
-                    self.begin_search(offset, print, rotated, None);
+                    self.begin_search(lost, &rotated, end);
                 }
                 false
             }
@@ -363,36 +285,74 @@ impl Follower {
                 self.wide = true;
                 true
             }
-            Some(current) if last.seen => {
+            Some(_) if last.form == Form::Gone => self.adopt_new(answer, current),
+            Some(_) if last.seen => {
                 self.misses = 0;
-                let rotated = self.rotated(answer);
-                let after = rotated.iter().position(|entry| entry.inode == last.inode);
-                let between: Vec<Entry> =
-                    after.map(|at| rotated[at + 1..].to_vec()).unwrap_or_default();
-                let current = current.clone();
-                between.iter().chain([&current]).for_each(|entry| self.push(entry));
-                false
+                self.adopt_after_last(answer, current)
             }
-            Some(current) => {
+            Some(_) => {
                 // It may have been missed while it was being renamed.
                 self.misses += 1;
-                if self.misses < 3 {
-                    self.wide = true;
-                    return true;
+                self.wide = true;
+                if self.misses >= MISSES {
+                    self.misses = 0;
+                    self.search_for(end, answer);
                 }
-                self.misses = 0;
-                let (offset, print) = (last.offset, last.print.clone());
-                let rotated = self.rotated(answer);
-                self.begin_search(offset, print, rotated, Some(current.clone()));
-                false
+                true
             }
             // Renamed away or removed, and nothing new yet: what is left of it is read under its new name.
             None => {
                 self.wide = true;
                 self.misses = 1;
-                !wide
+                if wide && last.missed >= MISSES && last.form != Form::Gone {
+                    self.search_for(end, answer);
+                    return true;
+                }
+                !wide || self.adopt_after_last(answer, None)
             }
         }
+    }
+
+    /// Looks for what is left of a segment that is not in the list any more.
+    fn search_for(&mut self, index: usize, answer: &Answer) {
+        let rotated = self.rotated(answer);
+        let mut segment = self.segments.remove(index);
+        // Had it been truncated too, the older place is the one to go on from.
+        let place = self.truncated.take().unwrap_or_else(|| Lost::of(&mut segment));
+        self.begin_search(place, &rotated, index);
+    }
+
+    /// Adds what was rotated away after the last segment was, and the file that has the name now.
+    fn adopt_after_last(&mut self, answer: &Answer, current: Option<&Entry>) -> bool {
+        let rotated = self.rotated(answer);
+        let last = self.segments.last().map(|last| last.inode.clone()).unwrap_or_default();
+        let Some(at) = rotated.iter().position(|entry| entry.inode == last) else {
+            return self.adopt(current.cloned().into_iter().collect());
+        };
+        self.adopt(rotated[at + 1..].iter().chain(current).cloned().collect())
+    }
+
+    /// Adds what was not there when the place was taken, and the file that has the name now.
+    fn adopt_new(&mut self, answer: &Answer, current: Option<&Entry>) -> bool {
+        let rotated = self.rotated(answer);
+        let new = |entry: &&Entry| !is_packed(&entry.path) && !self.older.contains(&entry.inode);
+        self.adopt(rotated.iter().filter(new).chain(current).cloned().collect())
+    }
+
+    /// Adds new segments once two lists agree on them: one that was made during a rotation may lack one.
+    fn adopt(&mut self, mut new: Vec<Entry>) -> bool {
+        new.retain(|entry| !self.segments.iter().any(|segment| segment.inode == entry.inode));
+        let inodes: Vec<String> = new.iter().map(|entry| entry.inode.clone()).collect();
+        if inodes.is_empty() || self.pending == inodes {
+            self.pending.clear();
+            for entry in &new {
+                self.push(entry);
+            }
+            return false;
+        }
+        self.pending = inodes;
+        self.wide = true;
+        true
     }
 
     /// Takes over names and sizes.
@@ -402,15 +362,20 @@ impl Follower {
             let entry = answer
                 .entries
                 .iter()
-                .filter(|entry| !segment.packed && entry.inode == segment.inode)
+                .filter(|entry| entry.inode == segment.inode)
                 .max_by_key(|entry| entry.path == segment.path);
             segment.seen = entry.is_some();
+            segment.missed = if segment.seen { 0 } else { segment.missed.saturating_add(1) };
             if let Some(entry) = entry {
                 segment.path.clone_from(&entry.path);
                 segment.size = entry.size;
             }
         }
-        if self.segments.last().is_some_and(|last| !last.packed && last.size < last.offset) {
+        if self
+            .segments
+            .last()
+            .is_some_and(|last| last.seen && last.form == Form::Plain && last.size < last.offset)
+        {
             self.restart(last, last, sink);
         }
     }
@@ -418,22 +383,26 @@ impl Follower {
     /// A segment is not what it was: its file was truncated or rewritten.
     fn restart(&mut self, index: usize, last: usize, sink: Sink<'_>) {
         let segment = &mut self.segments[index];
-        segment.lines.flush(&segment.path, sink);
-        if index == last && segment.print.length >= RECOGNISABLE {
-            self.truncated.get_or_insert((segment.offset, segment.print.clone()));
+        let dated = segment.date.is_some();
+        if index == last
+            && !dated
+            && segment.print.length >= RECOGNISABLE
+            && self.truncated.is_none()
+        {
+            self.truncated = Some(Lost::of(segment));
         }
+        segment.lines.flush(&segment.path, sink);
         segment.restart();
     }
 
     /// Returns what was rotated away, oldest first.
     fn rotated(&self, answer: &Answer) -> Vec<Entry> {
-        let mut found: Vec<(Option<u32>, Entry)> = Vec::new();
+        let mut found: Vec<(Age, Entry)> = Vec::new();
         for entry in &answer.entries {
-            let known =
-                self.segments.iter().any(|segment| segment.inode == entry.inode && !segment.packed);
+            let known = self.segments.iter().any(|segment| segment.inode == entry.inode);
             let age = match (self.source.rotated(&entry.path), known) {
                 (Some(age), _) => age,
-                (None, true) if Some(&entry.path) != self.source.path().as_ref() => None,
+                (None, true) if Some(&entry.path) != self.source.path().as_ref() => Age::Date,
                 (None, _) => continue,
             };
             if !found.iter().any(|(_, other)| other.inode == entry.inode) {
@@ -441,102 +410,79 @@ impl Follower {
             }
         }
         // Numbers say the order exactly; else the time of the last change does, which is how the list is sorted.
-        if found.iter().all(|(age, _)| age.is_some()) {
-            found.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
+        if found.iter().all(|(age, _)| *age != Age::Date) {
+            found.sort_by_key(|(age, _)| match age {
+                Age::Number(number) => std::cmp::Reverse(*number),
+                Age::Date => std::cmp::Reverse(0),
+            });
         }
         found.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    fn begin_search(
-        &mut self,
-        offset: u64,
-        print: Print,
-        rotated: Vec<Entry>,
-        current: Option<Entry>,
-    ) {
-        let candidates: Vec<Entry> = rotated
+    fn begin_search(&mut self, lost: Lost, rotated: &[Entry], before: usize) {
+        let candidates = rotated
             .iter()
             .rev()
             .filter(|entry| {
-                print.length >= RECOGNISABLE && (is_packed(&entry.path) || entry.size >= offset)
+                let packed = is_packed(&entry.path);
+                let renamed = packed && unpacked(&entry.path) == lost.path;
+                lost.print.length >= RECOGNISABLE && (packed || entry.size >= lost.offset)
+                    || renamed
             })
             .filter(|entry| !self.segments.iter().any(|segment| segment.inode == entry.inode))
             .take(CANDIDATES)
             .cloned()
             .collect();
-        self.search = Some(Search { offset, print, candidates, rotated, current });
+        self.search = Some(Search { lost, candidates, before });
     }
 
     /// Takes the answer to a search: which candidate continues at the place.
     pub(super) fn found(&mut self, path: Option<&str>, sink: Sink<'_>) {
-        let Some(search) = self.search.take() else { return };
-        let found = path.and_then(|path| search.candidates.iter().find(|entry| entry.path == path));
-        let copy = found.map(|entry| {
-            let mut segment = Segment::new(&entry.path, &entry.inode, entry.size, None);
-            segment.offset = search.offset;
-            segment.print.clone_from(&search.print);
-            segment.fresh = false;
-            if segment.packed {
-                segment.inode.clear();
-            }
-            segment
-        });
-        let Some(current) = search.current else {
-            // Truncated in place: a copy was made before, as logrotate's `copytruncate` does.
-            if let Some(copy) = copy {
-                let at = self.segments.len().saturating_sub(1);
-                self.segments.insert(at, copy);
-            }
+        let Some(Search { mut lost, candidates, before }) = self.search.take() else { return };
+        let found = path.and_then(|path| candidates.iter().find(|entry| entry.path == path));
+        if let Some(found) = found {
+            let mut copy = Segment::new(&found.path, &found.inode, found.size, None);
+            (copy.offset, copy.print, copy.lines) = (lost.offset, lost.print, lost.lines);
+            copy.fresh = false;
+            self.segments.insert(before, copy);
             return;
-        };
-        let last = self.segments.len().saturating_sub(1);
-        let newer: Vec<Entry> = if let Some(found) = found {
-            let at = search.rotated.iter().position(|entry| entry == found).unwrap_or_default();
-            search.rotated[at + 1..].to_vec()
-        } else {
-            if let Some(gone) = self.segments.last() {
-                self.warnings.push(format!(
-                    "{} was removed; what may have come after byte {} is lost",
-                    gone.path, gone.offset
-                ));
-            }
-            let fresh =
-                |entry: &&Entry| !is_packed(&entry.path) && !self.older.contains(&entry.inode);
-            search.rotated.iter().filter(fresh).cloned().collect()
-        };
-        if !self.segments.is_empty() {
-            self.drop_segment(last, sink);
         }
-        self.segments.extend(copy);
-        newer.iter().chain([&current]).for_each(|entry| self.push(entry));
+        lost.lines.flush(&lost.path, sink);
+        if before == self.segments.len() {
+            // Its place is kept, so that what comes next is known to be newer.
+            let mut gone = Segment::new(&lost.path, "gone", lost.offset, None);
+            (gone.offset, gone.fresh, gone.form) = (lost.offset, false, Form::Gone);
+            self.segments.push(gone);
+        }
+        self.warnings.push(format!(
+            "{} is gone; what may have come after byte {} of it is lost",
+            lost.path, lost.offset
+        ));
     }
 
     fn push(&mut self, entry: &Entry) {
         let date = self.source.date(&entry.path);
         let known = self.segments.iter().any(|segment| match date {
             Some(_) => segment.date == date,
-            None => !segment.packed && segment.inode == entry.inode,
+            None => segment.inode == entry.inode,
         });
         if known {
             return;
         }
-        let mut segment = Segment::new(&entry.path, &entry.inode, entry.size, date);
-        if segment.packed {
-            segment.inode.clear();
-        }
-        self.segments.push(segment);
+        self.segments.push(Segment::new(&entry.path, &entry.inode, entry.size, date));
     }
 
     fn drop_segment(&mut self, index: usize, sink: Sink<'_>) {
         let mut segment = self.segments.remove(index);
         segment.lines.flush(&segment.path, sink);
+        self.older.push(segment.inode);
     }
 
     fn look_dated(&mut self, answer: &Answer, sink: Sink<'_>) -> bool {
         let last = self.segments.len().saturating_sub(1);
         for index in 0..self.segments.len() {
             let segment = &mut self.segments[index];
-            if segment.packed {
+            if segment.form != Form::Plain {
                 continue;
             }
             let Some(entry) = answer.entries.iter().find(|entry| entry.path == segment.path) else {
@@ -544,7 +490,7 @@ impl Follower {
                 // Compressed while nobody looked.
                 if let Some(packed) = packed.filter(|path| index == last && is_packed(path)) {
                     segment.path.clone_from(packed);
-                    segment.packed = true;
+                    segment.form = Form::Packed;
                 }
                 continue;
             };
@@ -572,7 +518,7 @@ impl Follower {
     fn absorb(&mut self, read: &Read, chunk: &Chunk, now: Instant, sink: Sink<'_>) -> bool {
         let last = self.segments.len().saturating_sub(1);
         let found = self.segments.iter().position(|segment| {
-            !segment.packed
+            segment.form == Form::Plain
                 && segment.inode == read.inode
                 && segment.offset == read.from
                 && !segment.fresh
@@ -593,6 +539,8 @@ impl Follower {
         segment.lines.push(data, &segment.path, now, sink);
         segment.offset += data.len() as u64;
         segment.print = Print::of(&chunk.bytes[..end]);
+        // It may have grown since it was listed.
+        segment.size = segment.size.max(segment.offset);
         if data.is_empty() {
             // Nothing came although the list said there is more: another list before another try.
             segment.size = segment.offset;
@@ -612,11 +560,11 @@ impl Follower {
     pub(super) fn unpack_ended(&mut self, sink: Sink<'_>) {
         if let Some(segment) = self.archive() {
             segment.lines.flush(&segment.path, sink);
-            segment.done = true;
+            segment.form = Form::Unpacked;
         }
     }
 
     fn archive(&mut self) -> Option<&mut Segment> {
-        self.segments.iter_mut().find(|segment| segment.packed && !segment.done)
+        self.segments.iter_mut().find(|segment| segment.form == Form::Packed)
     }
 }

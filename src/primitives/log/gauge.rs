@@ -267,8 +267,8 @@ mod tests {
         }
 
         assert_eq!(told, [0, 250, 500, 750]);
-        assert_eq!(gauge.due(start + Duration::from_millis(1000)).unwrap().done, 999);
-        assert_eq!(gauge.due(start + Duration::from_millis(2000)), None);
+        assert_eq!(gauge.due(start + Duration::from_secs(1)).unwrap().done, 999);
+        assert_eq!(gauge.due(start + Duration::from_secs(2)), None);
     }
 
     #[test]

@@ -14,10 +14,10 @@ const CHUNK: usize = 1 << 20;
 const LARGEST: usize = 8 << 20;
 
 /// Prints the cursor of the last entry of the whole journal; cursors are not of a unit.
-const END: &str = r#"
+const END: &str = r"
 command -v journalctl >/dev/null 2>&1 || { echo 'there is no journalctl' >&2; exit 3; }
 journalctl -q --no-pager -n 1 -o export | sed -n 's/^__CURSOR=//p'
-"#;
+";
 
 /// Prints entries. $1 unit, $2 cursor or empty, $3 the largest number of bytes.
 const READ: &str = r#"
@@ -120,13 +120,36 @@ fn entries(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
             _ => {}
         }
     }
-    // An entry that `head` cut off is read again; the last complete one may lack its empty line at the end.
+    // An entry that `head` cut off has no empty line after it, and is read again.
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scripts_ask_for_what_is_after_the_cursor() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let fake = dir.path().join("journalctl");
+        let script = "#!/bin/sh\nprintf '%s\\n' \"__CURSOR=s=1;i=9\" \"MESSAGE=$*\" ''\n";
+        std::fs::write(&fake, script).unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let run = |script: &str, arguments: &[&str]| {
+            let path = format!("{}:/usr/bin:/bin", dir.path().display());
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", script, "sh"]).args(arguments).env("PATH", path);
+            command.output().unwrap().stdout
+        };
+
+        assert_eq!(run(END, &[]), b"s=1;i=9\n");
+        let (cursor, message) = entries(&run(READ, &["obs.service", "s=1;i=2", "1000"])).remove(0);
+        assert_eq!(cursor, "s=1;i=9");
+        let message = String::from_utf8(message).unwrap();
+        assert!(message.ends_with("-u obs.service --after-cursor=s=1;i=2"), "{message}");
+        assert_eq!(entries(&run(READ, &["obs.service", "", "10"])), []);
+    }
 
     #[test]
     fn entries_are_read_whatever_bytes_they_hold() {

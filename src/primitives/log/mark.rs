@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::follower::{Position, Print};
 use super::journal;
 use super::poll::{Poll, Read, poll};
+use super::segment::{Position, Print};
 use super::source::{Source, is_packed};
 use crate::effect::{Cx, Query};
 use crate::error::Result;
@@ -75,15 +75,11 @@ pub(super) fn end_of(cx: &Cx<'_>, source: &Source) -> Result<(Position, bool)> {
         .filter(|entry| source.rotated(&entry.path).is_some())
         .map(|entry| entry.inode.clone())
         .collect();
-    let newest = match source.path() {
-        Some(path) => Some(path),
-        None => {
-            let names = answer.names.take().map(|(_, names)| names).unwrap_or_default();
-            let dated = names.into_iter().filter(|name| !is_packed(name));
-            let dated = dated.filter_map(|name| Some((source.date(&name)?, name)));
-            dated.max().map(|(_, name)| name)
-        }
-    };
+    let newest = source.path().or_else(|| {
+        let names = answer.names.take().map(|(_, names)| names).unwrap_or_default();
+        let dated = names.into_iter().filter(|name| !is_packed(name));
+        dated.filter_map(|name| Some((source.date(&name)?, name))).max().map(|(_, name)| name)
+    });
     let Some(newest) = newest else { return Ok((Position::default(), exists)) };
     if source.path().is_none() {
         answer = poll(cx, source, &Poll { watch: vec![newest.clone()], ..Poll::default() })?;

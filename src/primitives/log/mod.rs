@@ -1,9 +1,10 @@
 //! Waiting on logs: `log_mark`, `wait_log`.
 //!
 //! What runs on the target is one small shell command per poll ([`poll`]). Which files a log is ([`source`]), how they
-//! are followed ([`follower`], [`lines`]) and what lines mean ([`matcher`], [`gauge`]) are machines without I/O;
-//! [`wait`] is the loop between them. [`journal`] is the one other source.
+//! are followed ([`follower`], [`segment`], [`lines`]) and what lines mean ([`matcher`], [`gauge`]) are machines without I/O;
+//! [`feed`] and [`wait`] are what goes on between them. [`journal`] is the one other source.
 
+mod feed;
 mod follower;
 mod gauge;
 mod journal;
@@ -11,6 +12,7 @@ mod lines;
 mod mark;
 mod matcher;
 mod poll;
+mod segment;
 mod source;
 mod wait;
 
@@ -124,7 +126,7 @@ fn log_mark(
     file: &str,
     options: &Options<'_>,
 ) -> RhaiResultOf<Dynamic> {
-    Source::parse(file).map_err(|failure| raise(ctx, failure.into()))?;
+    Source::parse(file).map_err(|halt| raise(ctx, halt))?;
     let name = options.text("name");
     let mark = ask(ctx, LogMark { file: file.to_owned(), name: name.clone() })?;
     let value = serde_json::to_value(mark).map_err(|error| wrong(ctx, error.to_string()))?;
@@ -156,10 +158,7 @@ fn wait_action(
     let Some(file) = options.text("file") else {
         return Err(wrong(ctx, "wait_log: the option `file` is missing"));
     };
-    Source::parse(&file).map_err(|mut failure| {
-        failure.message = format!("wait_log: option `file`: {}", failure.message);
-        raise(ctx, failure.into())
-    })?;
+    Source::parse(&file).map_err(|halt| raise(ctx, halt))?;
     check_pattern(pattern)
         .map_err(|why| wrong(ctx, format!("wait_log: the pattern cannot be used: {why}")))?;
     let (fail, progress) = (options.texts("fail")?, options.text("progress"));

@@ -4,10 +4,19 @@
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 
-use crate::error::Failure;
+use crate::error::{Failure, Halt, Result};
 
 /// The date in a name, as far as the name has it: year, month, day, day of the year, week, hour, minute, second.
 pub(super) type Date = (i16, i8, i8, i16, i8, i8, i8, i8);
+
+/// What the name of a file says about when it was rotated away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// The higher the number, the older.
+    Number(u32),
+    /// It has a date, in whatever notation.
+    Date,
+}
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +55,7 @@ pub(super) fn is_packed(path: &str) -> bool {
 }
 
 /// Returns the name that a file had before it was compressed.
-fn unpacked(path: &str) -> &str {
+pub(super) fn unpacked(path: &str) -> &str {
     PACKED.iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path)
 }
 
@@ -55,7 +64,7 @@ impl Source {
     ///
     /// # Errors
     /// A failure of kind `input` that names the part that is wrong.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         if let Some(unit) = text.strip_prefix("journal:") {
             let valid = !unit.is_empty()
                 && !unit.starts_with('-')
@@ -63,24 +72,24 @@ impl Source {
             return if valid {
                 Ok(Self::Journal { unit: unit.to_owned() })
             } else {
-                Err(Failure::input(format!("`{unit}` is no name of a systemd unit")))
+                Err(Failure::input(format!("`{unit}` is no name of a systemd unit")).into())
             };
         }
         if !text.starts_with('/') {
-            return Err(Failure::input(format!("`{text}` is no absolute path")).with_hint(
-                "Write the path from `/` on; what is current differs between targets.",
-            ));
+            return Err(Failure::input(format!("`{text}` is no absolute path"))
+                .with_hint("Write the path from `/` on; what is current differs between targets.")
+                .into());
         }
         if text.contains(['\n', '\0']) {
-            return Err(Failure::input("the path of a log cannot hold a line break or NUL"));
+            return Err(Failure::input("the path of a log cannot hold a line break or NUL").into());
         }
         let Some(open) = text.find('{') else {
             if text.contains('}') {
-                return Err(unbalanced(text));
+                return Err(unbalanced(text).into());
             }
             let (dir, base) = split(text);
             return if base.is_empty() || base == "." || base == ".." {
-                Err(Failure::input(format!("`{text}` is a directory, not a log")))
+                Err(Failure::input(format!("`{text}` is a directory, not a log")).into())
             } else {
                 Ok(Self::Plain { dir: dir.to_owned(), base: base.to_owned() })
             };
@@ -92,15 +101,16 @@ impl Source {
             None if inside == "date" => "%Y-%m-%d",
             _ => {
                 return Err(Failure::input(format!("`{{{inside}}}` is not known in `{text}`"))
-                    .with_hint("Only a date such as `{date:%Y-%m-%d}` is filled in here; put other values in before the call."));
+                    .with_hint("Only a date such as `{date:%Y-%m-%d}` is filled in here; put other values in before the call.").into());
             }
         };
         if tail.contains("{date") {
             return Err(Failure::input(format!("`{text}` has more than one date"))
-                .with_hint("Put all conversions into one: `{date:%Y-%m/%d}`."));
+                .with_hint("Put all conversions into one: `{date:%Y-%m/%d}`.")
+                .into());
         }
         if before.contains('}') || tail.contains(['{', '}']) {
-            return Err(unbalanced(text));
+            return Err(unbalanced(text).into());
         }
         check_format(format)?;
         let (dir, head) = split(before);
@@ -132,9 +142,9 @@ impl Source {
         }
     }
 
-    /// Returns the age of a file that was rotated away from this name: the higher the older for numbers, none in
-    /// particular (`Some(None)`) for dates; and nothing if the file is something else that lies beside it.
-    pub(super) fn rotated(&self, path: &str) -> Option<Option<u32>> {
+    /// Returns the age of a file that was rotated away from this name, and nothing if the file is something else that
+    /// lies beside it.
+    pub(super) fn rotated(&self, path: &str) -> Option<Age> {
         let Self::Plain { dir, base } = self else { return None };
         let name = unpacked(path.strip_prefix(dir.as_str())?.strip_prefix('/')?);
         if let Some(age) = name.strip_prefix(base.as_str()).and_then(age) {
@@ -147,14 +157,17 @@ impl Source {
 }
 
 /// Reads what rotation put into a name: `.1`, `-20261122`, `.2026-11-22_04`, `.old`.
-fn age(suffix: &str) -> Option<Option<u32>> {
+fn age(suffix: &str) -> Option<Age> {
     let rest = suffix.strip_prefix(['.', '-', '_'])?;
     if ["old", "prev", "0"].contains(&rest) {
-        return Some(Some(0));
+        return Some(Age::Number(0));
     }
     let plain = rest.starts_with(|c: char| c.is_ascii_digit())
         && rest.chars().all(|c| c.is_ascii_digit() || "-_.:T".contains(c));
-    plain.then(|| if rest.len() <= 3 { rest.parse().ok() } else { None })
+    plain.then(|| match rest.parse() {
+        Ok(number) if rest.len() <= 3 => Age::Number(number),
+        _ => Age::Date,
+    })
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -184,10 +197,11 @@ fn read_date(format: &str, text: &str) -> Option<Date> {
 }
 
 /// A date is only of use if names with it can be recognised and put in order.
-fn check_format(format: &str) -> Result<(), Failure> {
-    let wrong = |why: String| {
+fn check_format(format: &str) -> Result<()> {
+    let wrong = |why: String| -> Halt {
         Failure::input(format!("the date `{format}`: {why}"))
             .with_hint("It is written as for strftime: `%Y-%m-%d`, `%Y%m%d-%H`, `%F`.")
+            .into()
     };
     let sample = DateTime::constant(2026, 11, 22, 13, 14, 15, 0);
     let zoned = sample.to_zoned(jiff::tz::TimeZone::UTC).map_err(|why| wrong(why.to_string()))?;
@@ -252,8 +266,8 @@ mod tests {
             ("journal:", "no name of a systemd unit"),
             ("journal:a b", "no name of a systemd unit"),
         ] {
-            let failure = Source::parse(template).unwrap_err();
-            assert!(failure.message.contains(message), "{template}: {}", failure.message);
+            let failure = Source::parse(template).unwrap_err().to_string();
+            assert!(failure.contains(message), "{template}: {failure}");
         }
     }
 
@@ -262,12 +276,12 @@ mod tests {
         let source = Source::parse("/l/app.log").unwrap();
 
         let age = |name: &str| source.rotated(&format!("/l/{name}"));
-        assert_eq!(age("app.log.1"), Some(Some(1)));
-        assert_eq!(age("app.log.12.gz"), Some(Some(12)));
-        assert_eq!(age("app.log-20261122"), Some(None));
-        assert_eq!(age("app.log.2026-11-22_04.xz"), Some(None));
-        assert_eq!(age("app.1.log"), Some(Some(1)));
-        assert_eq!(age("app.log.old"), Some(Some(0)));
+        assert_eq!(age("app.log.1"), Some(Age::Number(1)));
+        assert_eq!(age("app.log.12.gz"), Some(Age::Number(12)));
+        assert_eq!(age("app.log-20261122"), Some(Age::Date));
+        assert_eq!(age("app.log.2026-11-22_04.xz"), Some(Age::Date));
+        assert_eq!(age("app.1.log"), Some(Age::Number(1)));
+        assert_eq!(age("app.log.old"), Some(Age::Number(0)));
         for other in
             ["app.log", "app.log.bak", "app.log.offset", "apple.log", "app.log~", "app.logger.1"]
         {

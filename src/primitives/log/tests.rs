@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,10 @@ use super::mark::{LogMark, Mark};
 use super::wait::{Seen, WaitLog};
 use super::{LINES, actions};
 use crate::effect::bench::Bench;
-use crate::effect::{Lane, Mode, Registry, perform, query};
+use crate::effect::{Lane, Mode, Registry, Target, perform, query};
 use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::{CallEnd, What};
+use crate::transport::{Local, Transport, TransportError};
 
 /// A bench with a directory for logs.
 fn bench() -> (Bench, PathBuf) {
@@ -489,9 +491,9 @@ fn a_hundred_megabytes_are_read_at_a_bearable_speed() {
     append(&file, "");
     let lane = bench.lane(Mode::Run);
     let since = mark(&lane, &file);
-    let line = "1763800000000,INFO,Backup,[user] some line of a length that lines in logs have, more or less\n";
-    let count = (100 << 20) / line.len();
-    append(&file, line.repeat(count));
+    let text = "1763800000000,INFO,Backup,[user] some line of a length that lines in logs have, more or less\n";
+    let count = (100 << 20) / text.len();
+    append(&file, text.repeat(count));
     append(&file, "ready\n");
 
     let begun = Instant::now();
@@ -510,6 +512,228 @@ fn a_hundred_megabytes_are_read_at_a_bearable_speed() {
 
     assert_eq!(seen.lines_seen, count as u64 + 1);
     eprintln!("100 MiB in {:?}", begun.elapsed());
+}
+
+/// Runs a script as a session does.
+fn script(
+    bench: &Bench,
+    mode: Mode,
+    text: &str,
+) -> std::result::Result<rhai::Dynamic, Box<Failure>> {
+    let lane = bench.lane(mode);
+    let mut face = crate::primitives::bridge::Face::new();
+    super::register(&mut face);
+    let mut engine = rhai::Engine::new();
+    engine.register_global_module(face.module.into());
+    let seat = crate::primitives::bridge::Seat {
+        lane,
+        engine: std::sync::Weak::new(),
+        anchor: std::sync::Arc::default(),
+    };
+    engine.set_default_tag(rhai::Dynamic::from(seat));
+    engine.eval::<rhai::Dynamic>(text).map_err(|error| match *error {
+        rhai::EvalAltResult::ErrorRuntime(value, _) => {
+            Box::new(crate::primitives::bridge::failure_from_dynamic(&value).unwrap())
+        }
+        other => panic!("{other}"),
+    })
+}
+
+#[test]
+fn a_script_marks_waits_and_reads_what_was_caught() {
+    let (bench, dir) = bench();
+    let file = dir.join("app.log");
+    append(&file, "ready in 1 s\n");
+    let text = format!(
+        r#"
+        let file = "{}";
+        let first = log_mark(file, #{{ name: "first" }});
+        let seen = wait_log("ready in (?<s>\\d+) s", #{{ file: file, timeout: "10s", since: "first" }});
+        let same = wait_log("ready in (\\d+)", #{{ file: file, timeout: "10s" }});
+        let given = wait_log("ready", #{{ file: file, timeout: "10s", since: first, quiet: "0s", fail: ["never", "b$"] }});
+        seen.captures.s + seen.captures["1"] + same.captures["1"] + given.lines_seen
+        "#,
+        file.display()
+    );
+    let writer = thread::spawn({
+        let state = bench.path().join("state");
+        move || {
+            until(|| {
+                let store = crate::journal::Sqlite::open(&state).unwrap();
+                crate::journal::Store::records(&store, "run-0001")
+                    .is_ok_and(|records| !records.is_empty())
+            });
+            append(&file, "ready in 7 s\n");
+        }
+    });
+
+    let value = script(&bench, Mode::Run, &text).unwrap();
+    writer.join().unwrap();
+
+    assert_eq!(value.to_string(), "7771");
+    // In another process, from the record alone.
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(script(&bench, Mode::Run, &text).unwrap().to_string(), "7771");
+}
+
+/// A way that breaks for a while.
+#[derive(Debug)]
+struct Flaky {
+    calls: AtomicU32,
+    broken: std::ops::Range<u32>,
+}
+
+impl Transport for Flaky {
+    fn exec(
+        &self,
+        command: &crate::transport::Command,
+        cancel: &crate::transport::Cancel,
+        watch: crate::transport::Watch<'_>,
+    ) -> std::result::Result<crate::transport::Exit, TransportError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let exit = Local.exec(command, cancel, watch)?;
+        if self.broken.contains(&call) {
+            let (target, why) = ("local".to_owned(), "the cable".to_owned());
+            return Err(TransportError::Lost { target, why });
+        }
+        Ok(exit)
+    }
+
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> std::result::Result<Box<dyn crate::transport::Connection>, TransportError> {
+        Local.connect(host, port, timeout)
+    }
+
+    fn describe(&self) -> String {
+        "a bad cable".to_owned()
+    }
+
+    fn own_address(&self) -> Option<std::net::IpAddr> {
+        None
+    }
+}
+
+fn over_a_bad_cable(bench: &Bench, broken: std::ops::Range<u32>) -> Lane {
+    let lane = bench.lane(Mode::Run);
+    let transport = Arc::new(Flaky { calls: AtomicU32::new(0), broken });
+    lane.push_target(Arc::new(Target::new("local", transport)));
+    lane
+}
+
+#[test]
+fn a_cut_link_repeats_and_loses_no_line() {
+    let (bench, dir) = bench();
+    let file = dir.join("app.log");
+    append(&file, "x");
+    // A mark takes two polls, and so does the look; the answer to the third poll of the wait is lost.
+    let lane = over_a_bad_cable(&bench, 6..8);
+    let since = mark(&lane, &file);
+    append(&file, "a line\n".repeat(200_000));
+    append(&file, "ready\n");
+
+    let seen =
+        perform(&lane, None, &WaitLog { since: Some(since), ..wait("^ready", &file) }).unwrap();
+
+    assert_eq!(seen.lines_seen, 200_001);
+    let told = warnings(&bench);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("lost the connection to local: the cable"), "{told:?}");
+}
+
+#[test]
+fn a_link_that_stays_cut_pauses_the_run_and_resume_reads_on() {
+    let (bench, dir) = bench();
+    let file = dir.join("app.log");
+    append(&file, "x\n");
+
+    let stopped = perform(&over_a_bad_cable(&bench, 4..1000), None, &wait("^ready", &file));
+    assert!(matches!(stopped, Err(Halt::Stop(Stop::Paused(_)))), "{stopped:?}");
+    append(&file, "ready\n");
+
+    let seen = perform(&bench.lane(Mode::Run), None, &wait("^ready", &file)).unwrap();
+    assert_eq!(seen.lines_seen, 1);
+}
+
+#[test]
+fn secrets_in_the_log_are_hidden() {
+    let (bench, dir) = bench();
+    let file = dir.join("app.log");
+    append(&file, "");
+    let lane = bench.lane(Mode::Run);
+    let since = mark(&lane, &file);
+    lane.run().reveal("password").unwrap();
+    append(&file, "login with value-of-password failed\n");
+    let action = WaitLog {
+        since: Some(since),
+        fail: vec!["failed".to_owned()],
+        progress: Some("login with (.*)".to_owned()),
+        ..wait("ready", &file)
+    };
+
+    let failure = failure(perform(&lane, None, &action));
+
+    assert!(!format!("{failure:?} {:?}", bench.events()).contains("value-of-password"));
+    assert!(failure.stdout.starts_with("login with "));
+}
+
+#[test]
+fn wrong_input_is_said_at_the_call() {
+    let cases = [
+        (r#"wait_log("x(", #{ file: "/l/a" })"#, "the pattern cannot be used: regex parse error:"),
+        (r#"wait_log("x(", #{ file: "/l/a" })"#, "\n     ^\n"),
+        (r#"wait_log("", #{ file: "/l/a" })"#, "every line would match"),
+        (
+            r#"wait_log("x", #{ file: "/l/a", fail: ["ok", "a{2,1}"] })"#,
+            "option `fail`: regex parse error",
+        ),
+        (
+            r#"wait_log("x", #{ file: "/l/a", progress: "*" })"#,
+            "option `progress`: regex parse error",
+        ),
+        (r#"wait_log("x", #{ timeout: "1s" })"#, "the option `file` is missing"),
+        (r#"wait_log("x", #{ file: "/l/a", timeuot: "1s" })"#, "did you mean `timeout`?"),
+        (r#"wait_log("x", #{ file: "/l/a", timeout: "soon" })"#, "`soon` is no duration"),
+        (r#"wait_log("x", #{ file: "/l/a", lines: -1 })"#, "-1 is not from 0 to 1000"),
+        (r#"wait_log("x", #{ file: "/l/a", since: "start" })"#, "there is no mark `start`"),
+        (r#"wait_log("x", #{ file: "/l/a", since: 7 })"#, "this is no mark"),
+        (r#"wait_log("x", #{ file: "/l/a", since: log_mark("/l/b") })"#, "the mark is of /l/b"),
+        (r#"wait_log("x", #{ file: "/{home}/a" })"#, "`{home}` is not known"),
+        (r#"log_mark("a.log")"#, "no absolute path"),
+    ];
+    for (text, message) in cases {
+        let (bench, _dir) = bench();
+
+        let failure = script(&bench, Mode::Run, text).unwrap_err();
+
+        assert_eq!(failure.kind, Kind::Input, "{text}");
+        assert!(failure.message.contains(message), "{text}: {}", failure.message);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_is_told_once() {
+    let (bench, dir) = bench();
+    let file = dir.join("app.log");
+    append(&file, "a long line that stood here before\n");
+
+    while_waiting(&bench, &wait("ready", &file), || {
+        fs::remove_file(&file).unwrap();
+        until(|| !warnings(&bench).is_empty());
+        thread::sleep(Duration::from_millis(500));
+        append(&file, "ready\n");
+    })
+    .unwrap();
+
+    let told = warnings(&bench);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].ends_with("app.log is gone; what may have come after byte 35 of it is lost"),
+        "{told:?}"
+    );
 }
 
 fn warnings(bench: &Bench) -> Vec<String> {

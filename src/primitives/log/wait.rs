@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::follower::{Follower, Position, Request, Step};
-use super::journal;
-use super::lines::Line;
+use super::feed::Feed;
+use super::follower::Step;
 use super::mark::{Mark, end_of};
 use super::matcher::{Matcher, Verdict};
-use super::poll::{piece, poll, unpack};
+use super::segment::Position;
 use super::source::Source;
 use crate::call::Access;
 use crate::effect::{Action, Cx, Owes, Plan, Reconciled};
@@ -62,6 +61,7 @@ pub(super) struct Start {
 
 /// What a wait saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "runbooks read it by these names")]
 pub(super) struct Seen {
     /// The line.
     pub(super) line: String,
@@ -83,29 +83,6 @@ impl WaitLog {
             .map_err(|error| Failure::input(error.to_string()).into())
     }
 
-    fn failure(&self, kind: Kind, message: String, matcher: &Matcher) -> Failure {
-        let mut failure = Failure::new(kind, message);
-        failure.stdout = matcher.last_lines();
-        failure
-    }
-
-    fn ended(&self, verdict: &Verdict, matcher: &Matcher, started: Instant) -> Result<Seen> {
-        if let Some(pattern) = &verdict.failed {
-            let message = format!("the log tells of a failure: {}", verdict.line.trim());
-            return Err(self
-                .failure(Kind::Check, message, matcher)
-                .with_hint(format!("The line matches `{pattern}` and is in {}.", verdict.file))
-                .into());
-        }
-        Ok(Seen {
-            line: verdict.line.clone(),
-            captures: verdict.captures.clone(),
-            file: verdict.file.clone(),
-            lines_seen: matcher.seen(),
-            seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-        })
-    }
-
     fn timed_out(&self, path: Option<&str>, silent: Duration, matcher: &Matcher) -> Failure {
         let timeout = say_duration(Duration::from_millis(self.timeout_ms));
         let came = match matcher.seen() {
@@ -118,72 +95,32 @@ impl WaitLog {
             Some(path) => format!("It was looked for in {path}."),
             None => format!("There was never a file {}.", self.file),
         };
-        self.failure(Kind::Timeout, message, matcher).with_hint(hint)
+        failed(Kind::Timeout, message, matcher).with_hint(hint)
     }
 }
 
-/// Where the lines of one wait come from.
-enum Feed {
-    Files(Source, Box<Follower>),
-    Journal(journal::Reader),
+/// Makes a failure that shows the last lines.
+fn failed(kind: Kind, message: String, matcher: &Matcher) -> Failure {
+    let mut failure = Failure::new(kind, message);
+    failure.stdout = matcher.last_lines();
+    failure
 }
 
-impl Feed {
-    fn new(source: Source, position: &Position) -> Self {
-        if let Source::Journal { unit } = &source {
-            return Self::Journal(journal::Reader::new(unit, position.cursor.clone()));
-        }
-        let follower = Follower::new(source.clone(), position);
-        Self::Files(source, Box::new(follower))
+/// Turns what ended the wait into its outcome.
+fn ended(verdict: &Verdict, matcher: &Matcher, started: Instant) -> Result<Seen> {
+    if let Some(pattern) = &verdict.failed {
+        let message = format!("the log tells of a failure: {}", verdict.line.trim());
+        return Err(failed(Kind::Check, message, matcher)
+            .with_hint(format!("The line matches `{pattern}` and is in {}.", verdict.file))
+            .into());
     }
-
-    /// Does what comes next.
-    fn round(&mut self, cx: &Cx<'_>, matcher: &mut Matcher) -> Result<Step> {
-        let (source, follower) = match self {
-            Self::Journal(reader) => return reader.round(cx, matcher),
-            Self::Files(source, follower) => (source, follower),
-        };
-        let now = Instant::now();
-        let mut sink = |line: Line<'_>| matcher.line(line, Instant::now());
-        match follower.request(now) {
-            Request::Poll(request) => {
-                let answer = poll(cx, source, &request)?;
-                Ok(follower.accept(&answer, Instant::now(), &mut sink))
-            }
-            Request::Search { candidates, offset, print } => {
-                let mut found = None;
-                for path in candidates {
-                    let begin = offset - print.length.min(offset);
-                    if print.fits(&piece(cx, &path, begin, print.length)?) {
-                        found = Some(path);
-                        break;
-                    }
-                }
-                follower.found(found.as_deref(), &mut sink);
-                Ok(Step::More)
-            }
-            Request::Unpack { path, from } => {
-                unpack(cx, &path, from, &mut |bytes| {
-                    follower.unpacked(bytes, Instant::now(), &mut sink);
-                })?;
-                follower.unpack_ended(&mut sink);
-                Ok(Step::More)
-            }
-        }
-    }
-
-    fn path(&self) -> Option<&str> {
-        match self {
-            Self::Files(_, follower) => follower.path(),
-            Self::Journal(_) => None,
-        }
-    }
-
-    fn warn(&mut self, cx: &Cx<'_>) {
-        if let Self::Files(_, follower) = self {
-            follower.warnings().into_iter().for_each(|warning| cx.warn(warning));
-        }
-    }
+    Ok(Seen {
+        line: verdict.line.clone(),
+        captures: verdict.captures.clone(),
+        file: verdict.file.clone(),
+        lines_seen: matcher.seen(),
+        seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+    })
 }
 
 /// Tells where the log stands.
@@ -253,7 +190,7 @@ impl Action for WaitLog {
                 Ok(step) => step,
                 Err(Halt::Failure(failure)) if failure.lost => {
                     // What was read so far stays read: polls hold nothing open.
-                    self.wait_for_way(cx, *failure, &mut lost)?;
+                    wait_for_way(cx, *failure, &mut lost)?;
                     continue;
                 }
                 Err(halt) => return Err(halt),
@@ -270,7 +207,7 @@ impl Action for WaitLog {
                 if let Some(progress) = matcher.last_progress() {
                     tell(cx, progress);
                 }
-                return self.ended(&verdict, &matcher, started);
+                return ended(&verdict, &matcher, started);
             }
             if let Some(progress) = matcher.progress(now) {
                 tell(cx, progress);
@@ -324,31 +261,21 @@ impl Action for WaitLog {
     }
 }
 
-impl WaitLog {
-    /// Waits until the target can be reached again, as long as the run allows.
-    fn wait_for_way(
-        &self,
-        cx: &Cx<'_>,
-        failure: Failure,
-        lost: &mut Option<Instant>,
-    ) -> Result<()> {
-        let limit = cx.lane.run().reconnect;
-        let since = match lost {
-            Some(since) => *since,
-            None => {
-                cx.warn(format!("{failure}; trying again for {}", say_duration(limit)));
-                *lost.insert(Instant::now())
-            }
-        };
-        let elapsed = since.elapsed();
-        if elapsed >= limit {
-            if cx.lane.is_undoing() {
-                return Err(failure.into());
-            }
-            let why = format!("{failure}; gave up after {}", say_duration(limit));
-            return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
+/// Waits until the target can be reached again, as long as the run allows.
+fn wait_for_way(cx: &Cx<'_>, failure: Failure, lost: &mut Option<Instant>) -> Result<()> {
+    let limit = cx.lane.run().reconnect;
+    let since = *lost.get_or_insert_with(|| {
+        cx.warn(format!("{failure}; trying again for {}", say_duration(limit)));
+        Instant::now()
+    });
+    let elapsed = since.elapsed();
+    if elapsed >= limit {
+        if cx.lane.is_undoing() {
+            return Err(failure.into());
         }
-        let pause = elapsed.clamp(Duration::from_secs(1), Duration::from_secs(15));
-        cx.sleep(pause.min(limit.saturating_sub(elapsed)).max(Duration::from_millis(50)))
+        let why = format!("{failure}; gave up after {}", say_duration(limit));
+        return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
     }
+    let pause = elapsed.clamp(Duration::from_secs(1), Duration::from_secs(15));
+    cx.sleep(pause.min(limit.saturating_sub(elapsed)).max(Duration::from_millis(50)))
 }

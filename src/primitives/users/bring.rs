@@ -57,8 +57,8 @@ pub(super) fn bring(
         Ok(users) => users,
         // The failures so far say more than that the list cannot be had either.
         Err(Halt::Failure(failure)) if !failure.lost && !work.failed.is_empty() => {
-            let missed = work.failed.keys().cloned().collect();
-            return Err(work.failure(missed, left).into());
+            let missed: Vec<Who> = work.failed.keys().cloned().collect();
+            return Err(work.failure(&missed, left).into());
         }
         Err(halt) => return Err(halt),
     };
@@ -69,7 +69,7 @@ pub(super) fn bring(
         .cloned()
         .collect();
     if !missed.is_empty() {
-        return Err(work.failure(missed, left).into());
+        return Err(work.failure(&missed, left).into());
     }
     let gone = wanted.iter().filter(|who| !after.contains_key(who)).cloned().collect();
     Ok(Brought { now: Listing::of(&users), gone })
@@ -134,12 +134,12 @@ impl Work<'_> {
             done: now as u64,
             total: Some(total as u64),
             unit: "users".to_owned(),
-            message: format!("{now} of {}: {}", count(total), user.who()),
+            message: user.who().to_string(),
             eta_seconds: Some(left.as_secs()),
         });
     }
 
-    fn failure(&self, missed: Vec<Who>, left: Left) -> Failure {
+    fn failure(&self, missed: &[Who], left: Left) -> Failure {
         const EXPLAINED: usize = 3;
         let verb = if self.state == State::Enabled { "enabled" } else { "suspended" };
         // Those with a reason first.

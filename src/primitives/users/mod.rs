@@ -301,12 +301,12 @@ fn suspend(ctx: &NativeCallContext<'_>, options: Map) -> RhaiResultOf<Dynamic> {
 fn resume(ctx: &NativeCallContext<'_>, options: Map) -> RhaiResultOf<Dynamic> {
     let options = Options::new(ctx, &RESUME, options)?;
     let app = current(ctx)?;
-    let ledger = match options.json("ledger")? {
-        Some(given) => ledger(given).map_err(|why| options.wrong("ledger", &why))?,
-        None => {
-            let lane = lane(ctx)?;
-            Ledger::of_run(&lane, &app).ok_or_else(|| nothing_suspended(ctx, &lane))?
-        }
+    let ledger = if let Some(given) = options.json("ledger")? {
+        ledger(given).map_err(|why| options.wrong("ledger", &why))?
+    } else {
+        let lane = lane(ctx)?;
+        Ledger::of_run(&lane, &app)
+            .ok_or_else(|| raise(ctx, nothing_suspended(&lane.target().name).into()))?
     };
     let timeout_ms = options.duration("timeout")?.map(millis);
     let action = Resume { app, users: ledger.users, others: ledger.others, timeout_ms };
@@ -326,10 +326,10 @@ fn ledger(given: Value) -> Result<Ledger, String> {
     Ok(Ledger { users: given.users, others: given.others, returned: false })
 }
 
-fn nothing_suspended(ctx: &NativeCallContext<'_>, lane: &Lane) -> Box<rhai::EvalAltResult> {
-    let message = format!("resume_users: this run suspended nobody on {}", lane.target().name);
-    let hint = "What another run suspended is let in by `upgrade-host rollback RUN`; `upgrade-host debts` names the run.";
-    raise(ctx, Failure::input(message).with_hint(hint).into())
+fn nothing_suspended(target: &str) -> Failure {
+    Failure::input(format!("resume_users: this run suspended nobody on {target}")).with_hint(
+        "What another run suspended is let in by `upgrade-host rollback RUN`; `upgrade-host debts` names the run.",
+    )
 }
 
 /// Adds the family to the face of the language.

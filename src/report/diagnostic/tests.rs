@@ -19,8 +19,8 @@ fn sources(name: &str) -> Option<String> {
     }
 }
 
-fn place(file: &str, line: usize, column: usize) -> Option<Place> {
-    Some(Place { file: file.into(), line, column })
+fn place(file: &str, line: usize, column: usize) -> Place {
+    Place { file: file.into(), line, column }
 }
 
 fn failed() -> Failure {
@@ -28,11 +28,11 @@ fn failed() -> Failure {
         Failure::new(Kind::Exit, "`/etc/init.d/obsr stop` ended with status 2: cannot")
             .with_hint("Look at the init script by hand.")
             .with_target("obs1")
-            .at(place("up.rhai", 4, 2));
+            .at(Some(place("up.rhai", 4, 2)));
     failed.command = Some("sh -c 'first line\nsecond line'".into());
     failed.code = Some(2);
     failed.stdout = "Stopping\n".into();
-    failed.stderr = (1..=14).map(|n| format!("line {n}\n")).collect();
+    failed.stderr = (1..=14).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
     failed.call = Some("main / stop / service_stop #1".into());
     failed
 }
@@ -103,7 +103,7 @@ fn a_failed_command_is_shown_with_all_that_is_known() {
 
 #[test]
 fn colours_mark_the_word_error_and_the_caret() {
-    let failed = Failure::input("unknown option `timeot`").at(place("up.rhai", 4, 24));
+    let failed = Failure::input("unknown option `timeot`").at(Some(place("up.rhai", 4, 24)));
     let text = failure(&Style { color: true, ..style() }, &failed, &sources, None);
     assert_snapshot!(text.replace('\u{1b}', "␛"), @r#"
     ␛[1m␛[31merror␛[0m␛[1m: unknown option `timeot`␛[0m
@@ -120,7 +120,7 @@ fn colours_mark_the_word_error_and_the_caret() {
 fn a_misspelt_key_of_the_configuration_has_a_caret_too() {
     let failed = Failure::input("unknown key `addres`")
         .with_hint("Did you mean `address`?")
-        .at(place("upgrade-host.toml", 2, 1));
+        .at(Some(place("upgrade-host.toml", 2, 1)));
     assert_snapshot!(failure(&style(), &failed, &sources, None), @r#"
     error: unknown key `addres`
        ╭─[upgrade-host.toml:2:1]
@@ -134,7 +134,7 @@ fn a_misspelt_key_of_the_configuration_has_a_caret_too() {
 
 #[test]
 fn the_end_of_the_script_can_be_pointed_at() {
-    let failed = Failure::input("expecting `}`").at(place("up.rhai", 5, 4));
+    let failed = Failure::input("expecting `}`").at(Some(place("up.rhai", 5, 4)));
     assert_snapshot!(failure(&style(), &failed, &sources, None), @r#"
     error: expecting `}`
        ╭─[up.rhai:5:4]
@@ -150,7 +150,7 @@ fn without_a_usable_place_there_is_no_caret() {
     for (file, line, column) in
         [("gone.rhai", 1, 1), ("up.rhai", 99, 1), ("up.rhai", 1, 999), ("up.rhai", 0, 0)]
     {
-        let failed = Failure::input("bad").at(place(file, line, column));
+        let failed = Failure::input("bad").at(Some(place(file, line, column)));
         let text = failure(&style(), &failed, &sources, None);
         assert_eq!(text, format!("error: bad\n  ──▸ {file}:{line}:{column}\n"));
     }
@@ -159,13 +159,8 @@ fn without_a_usable_place_there_is_no_caret() {
 
 #[test]
 fn a_warning_of_check_points_as_well() {
-    let text = warning(
-        &style(),
-        "`helper` is never used",
-        place("up.rhai", 3, 1).as_ref(),
-        None,
-        &sources,
-    );
+    let text =
+        warning(&style(), "`helper` is never used", Some(&place("up.rhai", 3, 1)), None, &sources);
     assert_snapshot!(text, @r#"
     warning: `helper` is never used
        ╭─[up.rhai:3:1]
@@ -183,7 +178,7 @@ fn a_script_that_changed_is_told_apart_and_has_ways_on() {
         recorded: Some("main / stop / service_stop #1".into()),
         attempted: "main / stop / service_stop #1".into(),
         differences: vec!["name: \"obsr\" → \"obs\"".into(), "timeout_ms: 300000 → nothing".into()],
-        place: place("up.rhai", 4, 2),
+        place: Some(place("up.rhai", 4, 2)),
     };
     assert_snapshot!(mismatch(&style(), &changed, "k3f9", &sources), @r#"
     error: the script does not match the journal of run k3f9

@@ -54,15 +54,15 @@ fn intent(call: CallKey, summary: &str, opens: Option<Debt>, closes: Option<&str
 }
 
 fn done(call: CallKey, value: Value) -> Body {
-    Body::Outcome { call, outcome: Outcome::Done { value, changed: true } }
+    Body::Outcome { call, outcome: Outcome::Done { value, changed: true, words: None } }
 }
 
 fn step(name: &str, begins: bool) -> Body {
     Body::Step { lane: "main".into(), step: name.into(), begins, ok: true }
 }
 
-fn users() -> Option<Debt> {
-    Some(Debt { key: "users".into(), what: "users enabled".into(), locks_out: true })
+fn users() -> Debt {
+    Debt { key: "users".into(), what: "users enabled".into(), locks_out: true }
 }
 
 fn records(bodies: Vec<(i64, Body)>) -> Vec<Record> {
@@ -95,12 +95,12 @@ fn paused() -> Vec<Record> {
                 target: "obs1".into(),
                 summary: "list users".into(),
                 action: json!({}),
-                outcome: Outcome::Done { value: json!(["a", "b"]), changed: false },
+                outcome: Outcome::Done { value: json!(["a", "b"]), changed: false, words: None },
                 closes: None,
                 place: None,
             },
         ),
-        (1, intent(suspend.clone(), "suspend all users", users(), None)),
+        (1, intent(suspend.clone(), "suspend all users", Some(users()), None)),
         (5, done(suspend, json!(36))),
         (5, step("users", false)),
         (5, Body::Note { text: "the console is at https://obs1/".into(), warning: false }),
@@ -232,9 +232,13 @@ fn a_run_that_was_taken_up_again_and_finished_is_one_story() {
       took        1m 06s
 
     taken up again                                                  2026-11-22 02:08
-    ✓ start service obsr                                                         20s
-    ✓ resume users                                                                4s
-      met: users enabled · users are in again, after 8m 45s
+
+    start                                                                   02:08:21
+      ✓ start service obsr                                                       20s
+
+    in                                                                      02:08:42
+      ✓ resume users                                                              4s
+        met: users enabled · users are in again, after 8m 45s
 
     ✓ done · all steps are done
       users out   8m 45s
@@ -279,7 +283,7 @@ fn a_rolled_back_run_shows_its_undo() {
         call("undo main / users / suspend #1", "undo", "resume"),
     );
     let records = records(vec![
-        (1, intent(suspend.clone(), "suspend all users", users(), None)),
+        (1, intent(suspend.clone(), "suspend all users", Some(users()), None)),
         (5, done(suspend, json!(36))),
         (5, Body::UndoBegan { why: "the operator asked for it".into(), failure: None }),
         (5, intent(undo.clone(), "resume 36 users", None, Some("users"))),
@@ -290,8 +294,9 @@ fn a_rolled_back_run_shows_its_undo() {
     Upgrade                                                         2026-11-22 02:00
     run 20261122-0200-k3f9 on obs1 · up.rhai
 
-    ✓ suspend all users                                                           4s
-      owed: users enabled · users are locked out from 02:00:01
+    users                                                                   02:00:01
+      ✓ suspend all users                                                         4s
+        owed: users enabled · users are locked out from 02:00:01
 
     undo · the operator asked for it                                        02:00:05
       ↩ resume 36 users                                                           4s
@@ -363,4 +368,28 @@ fn an_old_journal_is_shown() {
 #[test]
 fn an_empty_journal_is_shown() {
     assert!(shown(&run(Status::Running), &[], &[], false).contains("cut off"));
+}
+
+#[test]
+fn steps_that_no_record_tells_of_are_told_from_the_calls() {
+    let calls = [
+        (1, call("main", "copy", "rsync"), "copy conf"),
+        (2, call("main", "copy > users", "rsync"), "copy users"),
+        (3, call("main > each 1 > obs2", "copy", "rsync"), "copy logs"),
+        (4, call("main", "stop", "stop"), "stop service obsr"),
+    ];
+    let bodies = calls.into_iter().flat_map(|(second, call, summary)| {
+        [(second, intent(call.clone(), summary, None, None)), (second, done(call, Value::Null))]
+    });
+    let text = shown(&run(Status::Paused), &records(bodies.collect()), &[], false);
+    assert_snapshot!(text.split("\n\n").skip(1).take(2).collect::<Vec<_>>().join("\n\n"), @"
+    copy                                                                    02:00:01
+      ✓ copy conf
+      users                                                                 02:00:02
+        ✓ copy users
+    obs2 │ ✓ copy logs
+
+    stop                                                                    02:00:04
+      ✓ stop service obsr
+    ");
 }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::call::Access;
 use crate::error::{Failure, Kind, Place};
-use crate::event::{PlanState, Planned, Progress};
+use crate::event::{CallEnd, PlanState, Planned, Progress, Status};
 use crate::report::text_of;
 
 const SCRIPT: &str = "\

@@ -227,7 +227,7 @@ fn a_literal_secret_is_refused_and_not_repeated() {
     error: parameter `system_password` is a secret and does not stand in a file: this is no reference to a secret (from [defaults.params])
      = help: Write env:NAME, file:PATH, command:… or prompt.
     error: parameter `api` holds a password, which would be shown and recorded; give it by a parameter of type secret (from --set)
-    error: parameter `pw` of the runbook: its `default` must be a reference to a secret: this is no reference to a secret
+    error: parameter `pw` of the runbook: its `value` must be a reference to a secret: this is no reference to a secret
      = help: Write env:NAME, file:PATH, command:… or prompt; a secret does not stand in a runbook.
     "#);
 }
@@ -236,7 +236,7 @@ fn a_literal_secret_is_refused_and_not_repeated() {
 fn wrong_declarations_name_parameter_and_key() {
     let errors = Params::declare(&json!({
         "a": { "type": "pth" },
-        "b": { "defualt": 1 },
+        "b": { "valeu": 1 },
         "c": { "type": "choice" },
         "d": { "choices": [], "value": "x" },
         "e": { "choices": ["x"], "value": "y" },
@@ -257,24 +257,24 @@ fn wrong_declarations_name_parameter_and_key() {
     assert_snapshot!(render(&errors), @r#"
     error: parameter `a` of the runbook: unknown type `pth`
      = help: Did you mean `path`? Known are: text, path, int, bool, duration, size, list, choice, secret, pattern, url, port, time, any.
-    error: parameter `b` of the runbook: unknown key `defualt`
-     = help: Did you mean `default`? Known are: type, default, choices, about, required, min, max, example.
+    error: parameter `b` of the runbook: unknown key `valeu`
+     = help: Did you mean `value`? Known are: type, value, choices, about, required, min, max, example.
     error: parameter `c` of the runbook: it is a choice without `choices`
      = help: Add for example `choices: ["users", "interface"]`.
     error: parameter `d` of the runbook: its `choices` are empty
-    error: parameter `e` of the runbook: its `default` is `y`, expected one of x; did you mean `x`?
-    error: parameter `f` of the runbook: its `default` is `"4"`, expected a whole number
+    error: parameter `e` of the runbook: its `value` is `y`, expected one of x; did you mean `x`?
+    error: parameter `f` of the runbook: its `value` is `"4"`, expected a whole number
     error: parameter `g` of the runbook: `min` means nothing for the type text
     error: parameter `h` of the runbook: `min` is more than `max`
     error: parameter `i` of the runbook: its `max` is `many`, expected int
-    error: parameter `j` of the runbook: it has a `default`, so `required` can never matter
+    error: parameter `j` of the runbook: it has a `value`, so `required` can never matter
     error: parameter `k` of the runbook: its `type` is a whole number, expected text such as "path"
     error: parameter `l-m` of the runbook: its name must be letters, digits and `_`, not beginning with a digit
     error: parameter `n` of the runbook: no type is known for a number with a fraction
      = help: Say `type: "any"`, or write it as text.
     error: parameter `o` of the runbook: one of `choices` is `0`, expected a port from 1 to 65535
     error: parameter `p` of the runbook: its `choices` are text, expected a list
-    error: parameter `q` of the runbook: its `default` is `10s`, expected at least 1m
+    error: parameter `q` of the runbook: its `value` is `10s`, expected at least 1m
     "#);
     assert_snapshot!(render(&Params::declare(&json!([1])).unwrap_err()), @"error: `params` of the runbook is a list, expected a map");
 }

@@ -1,0 +1,216 @@
+//! A site for one test: a directory, a simulated `AhsayOBS` server in it, and runs of the program against it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The password of the server's administrator; its letters need care in forms, XML and shells.
+pub(crate) const PASSWORD: &str = "p&ss w\"rd%1<'";
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+}
+
+/// Removed with everything that runs in it when dropped.
+#[derive(Debug)]
+pub(crate) struct Site {
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+fn simulator() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // `cargo test --test main` alone does not build examples.
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--quiet", "--example", "obs_server"]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().unwrap().success());
+        let program = Path::new(env!("CARGO_BIN_EXE_upgrade-host"));
+        program.with_file_name("examples").join("obs_server")
+    })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Site {
+    /// Makes the directory, without a server.
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), port: free_port() }
+    }
+
+    /// Makes a server with these settings and starts it.
+    pub(crate) fn with_server(users: u32, settings: &[&str]) -> Self {
+        let site = Self::new();
+        let [port, control, replication] =
+            [site.port, free_port(), free_port()].map(|port| port.to_string());
+        site.simulate(
+            "create",
+            &[
+                "--users",
+                &users.to_string(),
+                "--files-per-user",
+                "1",
+                "--port",
+                &port,
+                "--shutdown-port",
+                &control,
+                "--replication-port",
+                &replication,
+                "--password",
+                PASSWORD,
+            ],
+        );
+        site.set(&["sync_delay_ms=300"]);
+        site.set(settings);
+        let home = site.home();
+        let config = format!(
+            "[services.obsr]\nstart = \"{0}/bin/startup.sh\"\nstop = \"{0}/bin/shutdown.sh\"\npid_file = \"{0}/logs/obsr.pid\"\n",
+            home.display()
+        );
+        site.write("upgrade-host.toml", &config);
+        assert!(
+            Command::new(home.join("bin/startup.sh"))
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+        site.wait("the server starts", || site.alive());
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path("obs")
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn simulate(&self, command: &str, arguments: &[&str]) {
+        let mut program = Command::new(simulator());
+        program.arg(command).arg("--home").arg(self.home()).args(arguments).stdout(Stdio::null());
+        assert!(program.status().unwrap().success());
+    }
+
+    /// Changes settings of the simulation.
+    pub(crate) fn set(&self, settings: &[&str]) {
+        if !settings.is_empty() {
+            self.simulate("set", settings);
+        }
+    }
+
+    /// Whether the server answers.
+    pub(crate) fn alive(&self) -> bool {
+        std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
+    /// Waits for something that happens in another process.
+    pub(crate) fn wait(&self, what: &str, mut happened: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !happened() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "waited in vain: {what}\n{}",
+                self.audit()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What the server itself noted of requests and changes.
+    pub(crate) fn audit(&self) -> String {
+        self.read("obs.audit.log")
+    }
+
+    /// The states of the users on the server's disk, by the directory of each.
+    pub(crate) fn states(&self) -> BTreeMap<String, String> {
+        let users = fs::read_dir(self.home().join("user")).unwrap().map(Result::unwrap);
+        users
+            .map(|user| {
+                let profile = fs::read_to_string(user.path().join("db/Profile.xml")).unwrap();
+                let status = profile.split_once(" Status=\"").unwrap().1.split('"').next().unwrap();
+                (user.file_name().to_string_lossy().into_owned(), status.to_owned())
+            })
+            .collect()
+    }
+
+    /// The changes of users' states that were made, `to=SUSPENDED` or `to=ENABLE`.
+    pub(crate) fn changes(&self, to: &str) -> Vec<String> {
+        let audit = self.audit();
+        let made = audit.lines().filter(|line| line.contains("\tCHANGE\t") && line.contains(to));
+        made.map(|line| line.split('\t').skip(3).take(2).collect::<Vec<_>>().join("/")).collect()
+    }
+
+    /// Begins a run of the program.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_upgrade-host"));
+        program.args(arguments).arg("--state").arg(self.path("state"));
+        if self.path("upgrade-host.toml").exists() {
+            program.arg("--config").arg(self.path("upgrade-host.toml"));
+        }
+        program
+            .env("HOME", self.dir.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env("OBS_PASSWORD", PASSWORD);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program.current_dir(self.dir.path()).spawn().unwrap()
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn program(&self, arguments: &[&str]) -> Ended {
+        let output = self.start(arguments).wait_with_output().unwrap();
+        let out = [output.stdout, output.stderr].concat();
+        Ended { code: output.status.code(), out: String::from_utf8_lossy(&out).into_owned() }
+    }
+
+    /// Writes a runbook that acts on the server: `settings` are more settings of the adapter.
+    pub(crate) fn runbook(&self, settings: &str, body: &str) {
+        let text = format!(
+            "//! A test\nconst RUNBOOK = #{{ params: #{{ password: #{{ type: \"secret\", about: \"its password\" }} }} }};\n\
+             app(\"ahsay_obs\", #{{ home: \"{}\", api: \"http://127.0.0.1:{}\", user: \"system\", password: secret(\"password\"), {settings} }});\n{body}\n",
+            self.home().display(),
+            self.port
+        );
+        self.write("book.rhai", &text);
+    }
+
+    /// Runs what [`Site::runbook`] wrote.
+    pub(crate) fn run(&self, verb: &str) -> Ended {
+        self.program(&[verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"])
+    }
+
+    /// Begins to run it, kills it with -9 once `happened`, and waits for its end.
+    pub(crate) fn kill_when(&self, what: &str, happened: impl FnMut() -> bool) {
+        let mut child = self.start(&["run", "book.rhai", "--set", "password=env:OBS_PASSWORD"]);
+        self.wait(what, happened);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(self.home().join("logs/obsr.pid")) {
+            drop(Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status());
+        }
+    }
+}
