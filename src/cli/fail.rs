@@ -50,7 +50,7 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
         }
         SessionError::Typed { run } => {
             let short = run.rsplit('-').next().unwrap_or(run);
-            one(&Failure::input(error.to_string()).with_hint(format!("`upgrade-host rollback {short}` undoes what it did; `upgrade-host debts` lists what it owes.")))
+            one(&Failure::input(error.to_string()).with_hint(format!("`upgrade-host rollback {short}` undoes what it did; `upgrade-host debts` lists what it owes.")));
         }
     }
     Exit::Invalid

@@ -186,7 +186,7 @@ impl Completer for Assistant {
         _context: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Row>)> {
         match complete::offers(&self.known, &line[..pos]) {
-            Offers::These(at, offers) => Ok((at, self.rows(offers))),
+            Offers::These(at, offers) => Ok((at, self.rows(&offers))),
             Offers::Files(_) => {
                 let (at, files) = self.files.complete_path(line, pos)?;
                 let rows = files
@@ -204,7 +204,7 @@ impl Assistant {
     }
 
     /// Few offers are told with what they are, one a line.
-    fn rows(&self, offers: Vec<Offer>) -> Vec<Row> {
+    fn rows(&self, offers: &[Offer]) -> Vec<Row> {
         let tell = offers.len() <= TOLD && offers.iter().any(|offer| !offer.about.is_empty());
         let longest = offers.iter().map(|offer| offer.name.width()).max().unwrap_or(0);
         let room = self.width.saturating_sub(longest + 5);

@@ -198,14 +198,11 @@ impl<'a> Lexer<'a> {
         let rest = self.rest();
         let hashes = rest.len() - rest.trim_start_matches('#').len();
         let end = format!("\"{}", "#".repeat(hashes));
-        match rest[hashes + 1..].find(&end) {
-            Some(at) => self.push(Kind::Text, hashes + 1 + at + end.len()),
-            None => {
-                self.cut = Some(Cut::LongText);
-                let length = rest.len();
-                self.push(Kind::Text, length);
-            }
+        let found = rest[hashes + 1..].find(&end);
+        if found.is_none() {
+            self.cut = Some(Cut::LongText);
         }
+        self.push(Kind::Text, found.map_or(rest.len(), |at| hashes + 1 + at + end.len()));
     }
 
     fn number(&mut self) {

@@ -55,13 +55,14 @@ fn lay(value: &Shown, head: String, indent: usize, width: usize, out: &mut Vec<S
         _ => return out.push(format!("{head}{flat}")),
     };
     // What fits on a line and is not crowded stays there.
-    if seen(&head) + seen(&flat) <= width.min(80) && !nested_twice(value) {
+    let comma = usize::from(indent > 0);
+    if seen(&head) + seen(&flat) + comma <= width.min(80) && !nested_twice(value) {
         return out.push(format!("{head}{flat}"));
     }
     out.push(head + brackets.0);
     let inner = " ".repeat(indent + 2);
     for (key, item) in items {
-        lay(item, format!("{inner}{key}"), indent + 2, width.saturating_sub(1), out);
+        lay(item, format!("{inner}{key}"), indent + 2, width, out);
         if let Some(last) = out.last_mut() {
             last.push(',');
         }
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn endless_lists_are_cut() {
-        let rows = (0..1000).map(|at| map(&[("id", number(at)), ("of", text(&"x".repeat(60)))]));
+        let rows = (0..1000).map(|at| map(&[("id", number(at)), ("of", text(&"x".repeat(40)))]));
         let shown = render(&Shown::List(rows.collect()), 80, false);
         assert_eq!(shown.lines().count(), MOST + 1);
         assert!(shown.ends_with("and 602 more lines\n"), "{}", &shown[shown.len() - 40..]);

@@ -129,7 +129,7 @@ impl Session {
     /// Why it could not begin; nothing was done then.
     pub fn interactive(&self, order: &Order, voice: &Voice) -> Result<Interactive, SessionError> {
         let mut runbook = empty()?;
-        runbook.metadata.title = "REPL".to_owned();
+        "REPL".clone_into(&mut runbook.metadata.title);
         let params = order.set.iter().map(|(name, _)| (name.clone(), Value::from(""))).collect();
         runbook.metadata.params = Value::Object(params);
         let order = Order { text: Text::Code(String::new()), ..order.clone() };
@@ -466,7 +466,7 @@ impl Interactive {
     /// Forgets an interrupted change that was undone.
     fn settled(&mut self, undo: &Undo) {
         match undo {
-            Undo::Inverse { inverse: Inverse::Impossible { .. }, .. } => {}
+            Undo::Inverse { inverse: Inverse::Impossible { .. }, .. } | Undo::Closure { .. } => {}
             Undo::Inverse { of, .. } => drop(self.unsettled.remove(&of.to_string())),
             Undo::Lanes(lanes) => {
                 for lane in lanes {
@@ -474,7 +474,6 @@ impl Interactive {
                     self.unsettled.retain(|call, one| !one.undoable || !call.starts_with(&head));
                 }
             }
-            Undo::Closure { .. } => {}
         }
     }
 }
@@ -548,16 +547,16 @@ fn bounded<T>(lane: &Lane, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let cancel = lane.run().cancel.clone();
     let (done, waits) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let timer = scope.spawn(move || {
-            let late = waits.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
-            if late {
+        let watchdog = scope.spawn(move || {
+            let timed_out = waits.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+            if timed_out {
                 cancel.cancel();
             }
-            late
+            timed_out
         });
         let result = body();
         drop(done);
-        if timer.join().unwrap_or(false) {
+        if watchdog.join().unwrap_or(false) {
             lane.run().cancel.reset();
             return match result {
                 Err(Halt::Stop(Stop::Cancelled)) => Err(Stop::EndOfRecord.into()),
