@@ -5,4 +5,5 @@
 mod adapters;
 mod architecture;
 mod lab;
+mod repl;
 mod support;

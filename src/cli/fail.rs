@@ -48,12 +48,16 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
         SessionError::Over { .. } => {
             one(&Failure::input(error.to_string()).with_hint("Start a new run."));
         }
+        SessionError::Typed { run } => {
+            let short = run.rsplit('-').next().unwrap_or(run);
+            one(&Failure::input(error.to_string()).with_hint(format!("`upgrade-host rollback {short}` undoes what it did; `upgrade-host debts` lists what it owes.")))
+        }
     }
     Exit::Invalid
 }
 
 /// The exit status of a run; what is not in the event stream is said.
-pub(super) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>) -> Exit {
+pub(crate) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>) -> Exit {
     use crate::error::Stop;
     use crate::event::Status;
     if let Some(Stop::Mismatch(mismatch)) = &ended.stop {

@@ -9,12 +9,12 @@ use rhai::packages::{
     LogicPackage, MoreStringPackage, Package,
 };
 use rhai::{
-    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position,
-    Scope, Shared,
+    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, ParseErrorType,
+    Position, Scope, Shared,
 };
 
 use super::adapters::ScriptAdapters;
-use super::runbook::{Runbook, ScriptError, parse};
+use super::runbook::{Runbook, ScriptError, said};
 use super::stdlib;
 use crate::effect::Lane;
 use crate::error::{Halt, Stop};
@@ -22,7 +22,7 @@ use crate::event::What;
 use crate::journal::Source;
 use crate::primitives;
 use crate::primitives::bridge::Seat;
-use crate::primitives::closure::halt_of;
+use crate::primitives::closure::{detach, halt_of};
 
 /// Builds an engine with the primitives. With a seat it can act; without one it can only compile and check.
 ///
@@ -121,11 +121,23 @@ impl Script {
     /// # Errors
     /// If the standard library does not load.
     pub fn new(runbook: &Runbook, lane: &Lane) -> Result<Self, ScriptError> {
+        Self::make(runbook, lane, false)
+    }
+
+    /// As [`Script::new`], with the whole standard library: nobody knows yet what the next line will call.
+    ///
+    /// # Errors
+    /// As [`Script::new`].
+    pub fn interactive(runbook: &Runbook, lane: &Lane) -> Result<Self, ScriptError> {
+        Self::make(runbook, lane, true)
+    }
+
+    fn make(runbook: &Runbook, lane: &Lane, whole: bool) -> Result<Self, ScriptError> {
         let used = used_names(&runbook.ast, runbook.modules.values());
         // Adapters are called by name from actions, so a script that sets an application, or may undo one, needs them all.
         let everything =
             lane.run().mode != crate::effect::Mode::Plan && lane.run().default_app.is_some();
-        let adapters = everything || used.contains("app");
+        let adapters = whole || everything || used.contains("app");
         let mut result = None;
         let mut failed = None;
         let engine = Arc::new_cyclic(|weak: &Weak<Engine>| {
@@ -168,21 +180,100 @@ impl Script {
     /// # Errors
     /// A failure with the place if it does not compile, or what it fails with.
     pub fn line(&mut self, name: &str, text: &str) -> Result<Dynamic, Halt> {
-        let piece = parse(&self.engine, name, text).map_err(|error| {
+        let piece = self.compile(name, text).map_err(|error| {
             let mut failure = crate::error::Failure::input(error.message);
             failure.place = error.place;
             failure.hint = error.hint;
             Halt::from(failure)
         })?;
-        let mut functions = self.ast.clone_functions_only();
-        functions.set_source(name);
-        let whole = functions.merge(&piece);
+        let whole = self.with(&piece);
         let result = self
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole)
             .map_err(|error| halt_of(&error));
         self.ast = whole.clone_functions_only();
         result
+    }
+
+    /// Finds what is wrong with a piece of script before it is evaluated.
+    pub fn problems(&self, name: &str, text: &str) -> Vec<ScriptError> {
+        let piece = match self.compile(name, text) {
+            Ok(piece) => piece,
+            Err(error) => return vec![error],
+        };
+        let whole = Runbook {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            modules: BTreeMap::new(),
+            ast: self.with(&piece),
+            metadata: super::Metadata::default(),
+        };
+        super::check(&self.engine, &whole)
+    }
+
+    /// Returns a script on another lane that knows the same functions and copies of the same variables.
+    ///
+    /// # Errors
+    /// If the standard library does not load.
+    pub fn copy_to(&self, lane: &Lane) -> Result<Self, ScriptError> {
+        let empty = Runbook {
+            name: String::new(),
+            text: String::new(),
+            modules: BTreeMap::new(),
+            ast: self.ast.clone_functions_only(),
+            metadata: super::Metadata::default(),
+        };
+        let mut copy = Self::interactive(&empty, lane)?;
+        for (name, constant, value) in self.scope.iter() {
+            let value = detach(&value);
+            if constant {
+                copy.scope.push_constant_dynamic(name, value);
+            } else {
+                copy.scope.push_dynamic(name, value);
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Compiles a piece that may use the variables of the pieces before it.
+    fn compile(&self, name: &str, text: &str) -> Result<AST, ScriptError> {
+        let mut ast = self.engine.compile_with_scope(&self.scope, text).map_err(|error| {
+            let told = said(name, &error);
+            match error.err_type() {
+                ParseErrorType::VariableUndefined(word) => self.suggest(word, told),
+                _ => told,
+            }
+        })?;
+        ast.set_source(name);
+        Ok(ast)
+    }
+
+    /// The nearest variable or function to a name that is neither.
+    fn suggest(&self, word: &str, error: ScriptError) -> ScriptError {
+        let variables = self.variables();
+        let functions: Vec<&str> = primitives::face()
+            .catalogue
+            .iter()
+            .map(|primitive| primitive.name)
+            .chain(self.ast.iter_functions().map(|function| function.name))
+            .collect();
+        if functions.contains(&word) {
+            return error.with_hint(format!("It is a function: call it as `{word}(…)`."));
+        }
+        let all = variables.iter().map(String::as_str).chain(functions);
+        match crate::units::nearest(word, all) {
+            Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
+            None => error,
+        }
+    }
+
+    /// A piece with the functions of those before it.
+    fn with(&self, piece: &AST) -> AST {
+        let mut functions = self.ast.clone_functions_only();
+        if let Some(source) = piece.source() {
+            functions.set_source(source);
+        }
+        functions.merge(piece)
     }
 
     /// Returns the engine.
@@ -197,7 +288,34 @@ impl Script {
 
     /// Returns the names of the variables in scope, for completion.
     pub fn variables(&self) -> Vec<String> {
-        self.scope.iter().map(|(name, _, _)| name.to_owned()).collect()
+        let mut names: Vec<String> =
+            self.scope.iter().map(|(name, _, _)| name.to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Returns the functions that the script defines, as `name(parameters)`.
+    pub fn functions(&self) -> Vec<String> {
+        self.ast
+            .iter_functions()
+            .filter(|function| !function.name.starts_with("anon$"))
+            .map(|function| format!("{}({})", function.name, function.params.join(", ")))
+            .collect()
+    }
+
+    /// Returns the keys of a map that a variable holds, or that is found in it by these keys.
+    pub fn keys(&self, path: &[&str]) -> Vec<String> {
+        let Some((variable, rest)) = path.split_first() else { return Vec::new() };
+        let mut value = self.scope.get_value::<Dynamic>(variable).unwrap_or_default();
+        for key in rest {
+            let inner = value.read_lock::<rhai::Map>().and_then(|map| map.get(*key).cloned());
+            value = inner.unwrap_or_default();
+        }
+        value
+            .read_lock::<rhai::Map>()
+            .map(|map| map.keys().map(ToString::to_string).collect())
+            .unwrap_or_default()
     }
 }
 

@@ -152,12 +152,15 @@ impl Runbook {
 
 /// Compiles a text under a name.
 pub(super) fn parse(engine: &Engine, name: &str, text: &str) -> Result<AST, ScriptError> {
-    let mut ast = engine.compile(text).map_err(|error| {
-        let message = error.err_type().to_string();
-        ScriptError::new(lower_first(&message)).at(name, error.position())
-    })?;
+    let mut ast = engine.compile(text).map_err(|error| said(name, &error))?;
     ast.set_source(name);
     Ok(ast)
+}
+
+/// Says why a text does not compile.
+pub(super) fn said(name: &str, error: &rhai::ParseError) -> ScriptError {
+    let message = error.err_type().to_string();
+    ScriptError::new(lower_first(&message)).at(name, error.position())
 }
 
 fn lower_first(text: &str) -> String {

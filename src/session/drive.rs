@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
     Target, Targets, Undo, Undone, recall_inverses, roll_back,
@@ -58,6 +59,8 @@ pub(super) struct Setup {
     pub(super) yes: bool,
     pub(super) stay: bool,
     pub(super) accept_change: bool,
+    /// What was typed, where the script of the run was.
+    pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
     pub(super) on_interrupt: OnInterrupt,
 }
@@ -144,7 +147,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
     }
 }
 
-fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
+pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
     let records = match &setup.store {
         Some(store) => store.records(&setup.info.id)?,
         None => Vec::new(),
@@ -181,7 +184,7 @@ fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
 }
 
 /// One lane for a single target; for several, the main lane with a branch for each.
-fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
+pub(super) fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
     let targets: Vec<Arc<Target>> =
         setup.info.targets.iter().map(|name| run.targets.get(name)).collect::<Result<_>>()?;
     let first = match targets.first() {
@@ -189,7 +192,7 @@ fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
         None => run.targets.get("local")?,
     };
     let main = Lane::main(Arc::clone(run), first);
-    if targets.len() < 2 {
+    if targets.len() < 2 || setup.pieces.is_some() {
         return Ok(vec![main]);
     }
     let keyed: Vec<_> =
@@ -214,6 +217,11 @@ fn evaluate_lanes(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -
                     .name(lane.name().to_owned())
                     .stack_size(crate::effect::STACK)
                     .spawn_scoped(scope, move || {
+                        if let Some(pieces) = &setup.pieces {
+                            let (script, result) = interactive::replay(setup, lane, pieces);
+                            scripts.lock().unwrap_or_else(PoisonError::into_inner).extend(script);
+                            return result;
+                        }
                         let mut script = Script::new(&setup.runbook, lane).map_err(|error| {
                             Halt::from(Failure::input(error.to_string()).at(error.place))
                         })?;
@@ -290,16 +298,17 @@ fn rebuild(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Evalu
     Evaluated::Finished
 }
 
-struct Ending<'a> {
-    setup: &'a Setup,
-    run: &'a Arc<Run>,
-    lanes: &'a [Lane],
-    started: Instant,
-    interrupted: bool,
+/// How a run is brought to its end.
+pub(super) struct Ending<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) run: &'a Arc<Run>,
+    pub(super) lanes: &'a [Lane],
+    pub(super) started: Instant,
+    pub(super) interrupted: bool,
 }
 
 impl Ending<'_> {
-    fn debts(&self) -> Vec<String> {
+    pub(super) fn debts(&self) -> Vec<String> {
         self.run
             .obligations
             .all()
@@ -313,7 +322,7 @@ impl Ending<'_> {
             .collect()
     }
 
-    fn finished(&mut self) -> Result<Ended> {
+    pub(super) fn finished(&mut self) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -398,7 +407,11 @@ impl Ending<'_> {
     }
 
     /// Undoes everything, newest first.
+<<<<<<< HEAD
     fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
+=======
+    pub(super) fn undo(&mut self, why: String, failure: Option<Failure>) -> Result<Ended> {
+>>>>>>> repl
         if let Some(store) = &self.setup.store {
             let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone() };
             store.append_durable(&self.setup.info.id, body, Vec::new())?;
@@ -468,8 +481,12 @@ impl Ending<'_> {
         }
     }
 
+<<<<<<< HEAD
     #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
     fn end(
+=======
+    pub(super) fn end(
+>>>>>>> repl
         &self,
         status: Status,
         message: String,
