@@ -46,13 +46,10 @@ struct Replay<'a> {
     undone: Option<(u32, u32)>,
     undo_failure: Option<Failure>,
     began: bool,
-<<<<<<< HEAD
     /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
     made: Vec<(&'a str, &'a str)>,
-=======
     /// A line of the REPL that has made no call yet, and is not told if it makes none.
     silent: Option<Event>,
->>>>>>> repl
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -83,11 +80,8 @@ impl<'a> Replay<'a> {
             undone: None,
             undo_failure: None,
             began: false,
-<<<<<<< HEAD
             made: Vec::new(),
-=======
             silent: None,
->>>>>>> repl
         }
     }
 

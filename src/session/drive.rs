@@ -407,11 +407,7 @@ impl Ending<'_> {
     }
 
     /// Undoes everything, newest first.
-<<<<<<< HEAD
-    fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
-=======
-    pub(super) fn undo(&mut self, why: String, failure: Option<Failure>) -> Result<Ended> {
->>>>>>> repl
+    pub(super) fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
         if let Some(store) = &self.setup.store {
             let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone() };
             store.append_durable(&self.setup.info.id, body, Vec::new())?;
@@ -481,12 +477,8 @@ impl Ending<'_> {
         }
     }
 
-<<<<<<< HEAD
     #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
-    fn end(
-=======
     pub(super) fn end(
->>>>>>> repl
         &self,
         status: Status,
         message: String,
