@@ -14,12 +14,13 @@ use rustyline::hint::{Hint, Hinter};
 use rustyline::history::{DefaultHistory, History, SearchDirection};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::complete::{self, Offer, Offers};
 use super::incomplete::is_incomplete;
 use super::known::Known;
 use super::{hint, meta, paint};
+use crate::report::Style;
 use crate::script::Probe;
 
 /// How many lines the history keeps.
@@ -50,9 +51,9 @@ impl Prompt {
         history: &Path,
         known: Known,
         probe: Probe,
-        color: bool,
-        width: usize,
+        style: &Style,
     ) -> rustyline::Result<Self> {
+        let (color, unicode) = (style.color, style.unicode);
         let mode = if color { ColorMode::Enabled } else { ColorMode::Disabled };
         let config = Config::builder()
             .max_history_size(KEPT)?
@@ -69,7 +70,8 @@ impl Prompt {
             probe,
             files: FilenameCompleter::new(),
             color,
-            width,
+            unicode,
+            width: style.width,
             prompt: 0,
             last: Cell::new(false),
         }));
@@ -85,7 +87,9 @@ impl Prompt {
     }
 
     /// Reads a line, or several that belong together.
-    pub(super) fn read(&mut self, plain: &str, styled: &str, width: usize) -> Read {
+    pub(super) fn read(&mut self, plain: &str, styled: &str) -> Read {
+        // As the editor itself counts, so that a hint never reaches the next row.
+        let width = self.editor.dimensions().map_or(80, |(columns, _)| usize::from(columns));
         if let Some(helper) = self.editor.helper_mut() {
             helper.width = width;
             helper.prompt = plain.width();
@@ -128,6 +132,7 @@ struct Assistant {
     probe: Probe,
     files: FilenameCompleter,
     color: bool,
+    unicode: bool,
     width: usize,
     /// The columns of the prompt.
     prompt: usize,
@@ -194,6 +199,10 @@ impl Completer for Assistant {
 }
 
 impl Assistant {
+    fn ellipsis(&self) -> &'static str {
+        if self.unicode { "…" } else { "..." }
+    }
+
     /// Few offers are told with what they are, one a line.
     fn rows(&self, offers: Vec<Offer>) -> Vec<Row> {
         let tell = offers.len() <= TOLD && offers.iter().any(|offer| !offer.about.is_empty());
@@ -203,7 +212,7 @@ impl Assistant {
             if !tell || room < 20 {
                 return offer.name.clone();
             }
-            let about = cut(&offer.about, room);
+            let about = cut(&offer.about, room, self.ellipsis());
             // As wide as the screen, so that the list has one column.
             let line = format!("{:<longest$}  {about}", offer.name);
             format!("{line:<width$}", width = self.width.saturating_sub(2))
@@ -236,7 +245,8 @@ impl Hinter for Assistant {
         let (first, last) = (!line.contains('\n'), line.rsplit('\n').next().unwrap_or(line));
         let used = last.width() + if first { self.prompt } else { 0 };
         let room = self.width.saturating_sub(used + 1);
-        (room >= 8).then(|| Aside(cut(&hint, room)))
+        let hint = if self.unicode { hint } else { hint.replace('…', "...") };
+        (room >= 8).then(|| Aside(cut(&hint, room, self.ellipsis())))
     }
 }
 
@@ -273,16 +283,28 @@ impl Highlighter for Assistant {
 }
 
 /// Shortens a text to a number of columns.
-fn cut(text: &str, columns: usize) -> String {
-    use unicode_width::UnicodeWidthChar;
+fn cut(text: &str, columns: usize, ellipsis: &str) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
+    let room = columns.saturating_sub(ellipsis.width());
     let mut used = 0;
     let fits = |char: &char| {
         used += char.width().unwrap_or(0);
-        used < columns
+        used <= room
     };
     let kept: String = text.chars().take_while(fits).collect();
-    format!("{}…", kept.trim_end())
+    format!("{}{ellipsis}", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_text_has_its_room() {
+        assert_eq!(cut("short", 5, "…"), "short");
+        assert_eq!(cut("longer", 5, "…"), "long…");
+        assert_eq!(cut("日本語テ", 5, "..."), "日...");
+    }
 }

@@ -71,7 +71,7 @@ fn open(ui: &Ui, common: &Common) -> Result<Exit, SessionError> {
     }
     let style = ui.style();
     let history = store.state().join("history");
-    let prompt = Prompt::open(&history, known, Probe::new()?, style.color, style.width)
+    let prompt = Prompt::open(&history, known, Probe::new()?, style)
         .map_err(|error| Failure::input(format!("the prompt cannot be opened: {error}")))
         .map_err(|failure| SessionError::Failure(Box::new(failure)))?;
     let sources = sources(session.transcript());
@@ -223,7 +223,7 @@ impl Repl<'_> {
             plain.clone()
         };
         let _reading = self.signals.reading();
-        self.prompt.read(&plain, &styled, self.ui.columns())
+        self.prompt.read(&plain, &styled)
     }
 
     fn line(&mut self, session: &mut Interactive, line: &str) -> Next {

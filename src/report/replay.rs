@@ -46,10 +46,10 @@ struct Replay<'a> {
     undone: Option<(u32, u32)>,
     undo_failure: Option<Failure>,
     began: bool,
-    /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
-    made: Vec<(&'a str, &'a str)>,
     /// A line of the REPL that has made no call yet, and is not told if it makes none.
     silent: Option<Event>,
+    /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
+    made: Vec<(&'a str, &'a str)>,
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -80,8 +80,8 @@ impl<'a> Replay<'a> {
             undone: None,
             undo_failure: None,
             began: false,
-            made: Vec::new(),
             silent: None,
+            made: Vec::new(),
         }
     }
 
@@ -156,6 +156,7 @@ impl<'a> Replay<'a> {
                 if self.silent.as_ref().is_some_and(|silent| silent.step == *step) =>
             {
                 self.silent = None;
+                self.steps.retain(|(_, begun), _| *begun != step);
             }
             Body::Step { lane, step, ok, .. } => {
                 let from = self.steps.remove(&(lane.as_str(), step.as_str())).unwrap_or(at);

@@ -375,8 +375,7 @@ impl Interactive {
         self.record()?;
         if how == Leave::RollBack {
             self.tell("run");
-            let why = "the operator left the REPL so".to_owned();
-            return self.ending().undo(&why, None).map(Some);
+            return self.ending().undo("the operator left the REPL so", None).map(Some);
         }
         if let Some(one) = self.unsettled.values().next() {
             let message = format!("it is not known whether this happened: {}", one.what);

@@ -51,7 +51,8 @@ impl Repl {
 
     /// Waits until the editor is ready for a line.
     fn prompt(&mut self, target: &str) -> String {
-        // The prompt is drawn last thing in raw mode: what is typed from here on is the editor's.
+        // The editor says so once when it begins; the prompt alone is drawn anew with every key.
+        self.see("\u{1b}[?2004h");
         self.see(&format!("{target} > "))
     }
 
@@ -104,13 +105,12 @@ fn lines_keep_variables_and_functions_and_a_failure_does_not_end_it() {
     repl.line("  \"hello \" + name");
     repl.line("}");
     repl.prompt("local");
-    repl.line("let who = \"pty\";");
-    repl.prompt("local");
-    repl.line("greet(who)");
+    // What is typed ahead is not lost.
+    repl.line("let who = \"pty\";\rwait(\"300ms\");\rgreet(who)");
     repl.see("hello pty\r\n");
     repl.line("fail(\"not \" + who)");
     repl.see("error: not pty");
-    repl.see("<repl>:6:1");
+    repl.see("<repl>:7:1");
     repl.see("fail(");
     repl.line("#{ a: [1, 2], b: greet(\"x\") }");
     repl.see("#{ a: [1, 2], b: \"hello x\" }\r\n");
@@ -300,9 +300,14 @@ fn a_killed_session_is_rolled_back_from_what_was_typed() {
     repl.line("write(path)");
     repl.see("true\r\n");
     repl.prompt("local");
+    repl.line("\"id=\" + output(\"echo $PPID\") + \";\"");
+    // Not where it is typed, and not where it is told that it is read.
+    repl.see("\u{1b}[?2004l");
+    repl.see("id=");
+    let id = repl.see(";");
+    repl.prompt("local");
     repl.line("loop {}");
     std::thread::sleep(Duration::from_millis(300));
-    let id = repl.pty.process().pid().to_string();
     assert!(Command::new("kill").args(["-9", &id]).status().unwrap().success());
     let _rest = repl.pty.exp_eof();
     let dir = repl.dir;
@@ -319,21 +324,21 @@ fn a_killed_session_is_rolled_back_from_what_was_typed() {
 
 #[test]
 fn targets_parameters_and_files() {
-    let config = "[targets.here]\nlocal = true\n";
+    let config = "[targets.web1]\naddress = \"203.0.113.1\"\n";
     let mut repl = Repl::open(config, &["repl", "--set", "home=/srv/app"]);
     repl.line("param(\"home\")");
     repl.see("/srv/app\r\n");
     repl.line(":targets");
-    repl.see("this machine");
-    repl.line(":on her");
-    repl.see("here");
+    repl.see("203.0.113.1");
+    repl.line(":on web2");
+    repl.see("Did you mean `web1`?");
     repl.prompt("local");
-    repl.line(":on here");
-    repl.prompt("here");
+    repl.line(":on local");
+    repl.prompt("local");
     let file = repl.path("lib.rhai");
     fs::write(&file, "fn triple(x) { x * 3 }\nlet loaded = triple(2);\n").unwrap();
     repl.line(":load lib.rhai");
-    repl.prompt("here");
+    repl.prompt("local");
     repl.line("triple(loaded)");
     repl.see("18\r\n");
     let file = repl.path("book.rhai");
