@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::failpoint::Failpoint;
 use super::record::{Body, FORMAT, Record};
 use super::{DebtChange, DebtRow, Hold, JournalError, RunInfo, Source, Store};
 use crate::event::Status;
@@ -99,13 +100,14 @@ impl Sqlite {
         }
         let connection = connect(&path).map_err(|error| io(&path, error.to_string()))?;
         prepare(&connection, &path)?;
+        let failpoint = Failpoint::from_environment().map_err(|why| io(&path, why))?;
         let (jobs, inbox) = channel();
         let broken = Arc::new(Mutex::new(None));
         let writer = {
             let broken = Arc::clone(&broken);
             std::thread::Builder::new()
                 .name("journal".to_owned())
-                .spawn(move || write_all(connection, &inbox, &broken))
+                .spawn(move || write_all(connection, &inbox, &broken, failpoint))
                 .map_err(|error| io(&path, error.to_string()))?
         };
         Ok(Self { path, locks, jobs: Some(jobs), writer: Some(writer), broken })
@@ -346,19 +348,26 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), JournalError> {
 }
 
 /// Takes what has gathered, writes it in one transaction, commits, and only then acknowledges.
-fn write_all(mut connection: Connection, inbox: &Receiver<Job>, broken: &Mutex<Option<String>>) {
+fn write_all(
+    mut connection: Connection,
+    inbox: &Receiver<Job>,
+    broken: &Mutex<Option<String>>,
+    mut failpoint: Failpoint,
+) {
     while let Ok(first) = inbox.recv() {
         let mut batch = vec![first];
+        let most = if failpoint.is_armed() { 1 } else { 512 };
         // What nobody waits for may wait itself: it rides with the next durable write instead of costing a sync.
         let grace = Duration::from_millis(20);
-        while batch.iter().all(|job| job.ack().is_none()) && batch.len() < 512 {
+        while batch.iter().all(|job| job.ack().is_none()) && batch.len() < most {
             match inbox.recv_timeout(grace) {
                 Ok(job) => batch.push(job),
                 Err(_) => break,
             }
         }
-        batch.extend(inbox.try_iter().take(512));
-        let result = commit(&mut connection, &batch).map_err(|error| error.to_string());
+        batch.extend(inbox.try_iter().take(most - batch.len()));
+        let result =
+            commit(&mut connection, &batch, &mut failpoint).map_err(|error| error.to_string());
         if let Err(why) = &result {
             *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
         }
@@ -370,7 +379,11 @@ fn write_all(mut connection: Connection, inbox: &Receiver<Job>, broken: &Mutex<O
     }
 }
 
-fn commit(connection: &mut Connection, batch: &[Job]) -> Result<(), Box<dyn std::error::Error>> {
+fn commit(
+    connection: &mut Connection,
+    batch: &[Job],
+    failpoint: &mut Failpoint,
+) -> Result<(), Box<dyn std::error::Error>> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for job in batch {
@@ -415,7 +428,9 @@ fn commit(connection: &mut Connection, batch: &[Job]) -> Result<(), Box<dyn std:
             Job::Sources { run, sources, .. } => write_sources(&transaction, run, sources)?,
         }
     }
+    failpoint.before();
     transaction.commit()?;
+    failpoint.after();
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::app::{Patience, current, millis, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
+use super::pace::Pace;
 use crate::call::Access;
 use crate::effect::{Action, App, Cx, Owes, Plan, Query, Question, Reconciled, Registry};
 use crate::error::{Failure, Kind, Pause, Result, Stop};
@@ -36,7 +37,7 @@ const DRAIN: Primitive = Primitive {
     params: &[],
     options: &[
         field("timeout", Type::Duration, "\"30m\"", "How long to wait."),
-        field("pause", Type::Duration, "\"10s\"", "The pause between two looks."),
+        field("pause", Type::Duration, "\"10s\"", "The longest pause between two looks; the first ones are shorter."),
         field(
             "ask",
             Type::Bool,
@@ -184,15 +185,17 @@ impl Action for Drain {
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Vec<Job>) -> Result<Drained> {
-        let (timeout, pause) =
-            (Duration::from_millis(self.timeout_ms), Duration::from_millis(self.pause_ms));
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let mut pace = Pace::up_to(Duration::from_millis(self.pause_ms));
         let began = Instant::now();
         let mut round = began;
         let mut patience = Patience::default();
         let mut most = before.len();
         let mut jobs = before.clone();
         loop {
+            let mut pause = pace.longest();
             if let Some(found) = patience.take(cx, list(cx, &self.app))? {
+                pause = pace.pause();
                 jobs = found;
                 if jobs.is_empty() {
                     return Ok(Drained { left: 0, waited: began.elapsed().as_secs() });

@@ -15,6 +15,7 @@ mod jobs;
 mod log;
 mod network;
 mod notify;
+mod pace;
 mod params;
 mod replication;
 mod rsync;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::app::{Patience, can, current, millis, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
 use super::flow;
+use super::pace::Pace;
 use crate::call::Access;
 use crate::effect::{Action, App, Cx, Owes, Plan, Query, Reconciled, Registry, inverse_of};
 use crate::error::{Failure, Halt, Kind, Result};
@@ -21,7 +22,7 @@ use crate::units;
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take until it is in step.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(3600);
-/// The pause between two looks after a switch.
+/// The longest pause between two looks after a switch.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 const REPLICATION: Primitive = Primitive {
@@ -80,7 +81,7 @@ const WAIT: Primitive = Primitive {
             "Wait for this word of the application instead, such as \"SYNC\".",
         ),
         field("timeout", Type::Duration, "\"1h\"", "How long it may take."),
-        field("pause", Type::Duration, "\"2s\"", "The pause between two looks."),
+        field("pause", Type::Duration, "\"2s\"", "The longest pause between two looks; the first ones are shorter."),
     ],
     returns: "map: as `replication_status`",
     example: r#"replication(true);
@@ -172,6 +173,7 @@ impl Switch {
     /// Reads until the application shows what was set, for one that takes a moment.
     fn verify(&self, cx: &Cx<'_>) -> Result<()> {
         let timeout = self.timeout_ms.map_or(SWITCH_TIMEOUT, Duration::from_millis);
+        let mut pace = Pace::up_to(LOOK_PAUSE);
         let started = Instant::now();
         loop {
             let last = match Standing::read(cx, &self.app) {
@@ -201,7 +203,7 @@ impl Switch {
                     .with_hint("Look at how the adapter switches it: the application may read its configuration only at its start.")
                     .into());
             }
-            cx.sleep(LOOK_PAUSE)?;
+            cx.sleep(pace.pause())?;
         }
     }
 }
@@ -368,13 +370,15 @@ impl Action for InStep {
     }
 
     fn apply(&self, cx: &Cx<'_>, _before: &()) -> Result<Standing> {
-        let (timeout, pause) =
-            (Duration::from_millis(self.timeout_ms), Duration::from_millis(self.pause_ms));
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let mut pace = Pace::up_to(Duration::from_millis(self.pause_ms));
         let started = Instant::now();
         let mut patience = Patience::default();
         let mut last = "not known".to_owned();
         loop {
+            let mut pause = pace.longest();
             if let Some(standing) = patience.take(cx, Standing::read(cx, &self.app))? {
+                pause = pace.pause();
                 if self.reached(&standing) {
                     return Ok(standing);
                 }

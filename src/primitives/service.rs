@@ -10,6 +10,7 @@ use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, lane, to_dynamic,
 };
 use super::http;
+use super::pace::Pace;
 use crate::call::Access;
 use crate::effect::{
     Action, Cx, Owes, Plan, Query, Reconciled, Registry, ServiceCommands, inverse_of,
@@ -24,7 +25,7 @@ use crate::units;
 const STOP_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a start may take unless said otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// The pause between two looks while waiting for a service.
+/// The longest pause between two looks while waiting for a service.
 const PAUSE: Duration = Duration::from_millis(250);
 
 const OPTIONS: &[Field] = &[
@@ -178,16 +179,17 @@ if [ -n "$3" ]; then
   esac
 fi
 if [ -n "$4" ]; then
-  found=
-  for dir in /proc/[0-9]*; do
-    pid=${dir#/proc/}
-    [ "$pid" = $$ ] && continue
-    [ -r "$dir/cmdline" ] || continue
-    line=$(tr '\000' ' ' <"$dir/cmdline" 2>/dev/null) || continue
-    # Not ourselves: the pattern stands in our own command line, and in that of sudo or a shell around us.
-    case $line in *'uh:service:look'*) continue ;; esac
-    if printf '%s\n' "$line" | grep -Eq -e "$4"; then found="$found $pid"; fi
-  done
+  # All at once: a few processes for each process there is would take longer than many a stop.
+  # Not ourselves: the pattern stands in our own command line, and in that of sudo or a shell around us.
+  lines=$(tail -n +1 /proc/[0-9]*/cmdline /dev/null 2>/dev/null | tr '\000' ' ' | awk '
+    function say() { if (text != "" && index(text, "uh:service:look") == 0) print pid " " text; text = "" }
+    /^==> .* <==$/ { say(); split($2, part, "/"); pid = part[3]; next }
+    { text = text $0 }
+    END { say() }')
+  at=$(printf '%s\n' "$lines" | sed 's/^[0-9]* //' | grep -En -e "$4" -e uh:service:look | cut -d: -f1 | tr '\n' ' ')
+  found=$(printf '%s\n' "$lines" | awk -v at="$at" '
+    BEGIN { count = split(at, number, " "); for (i = 1; i <= count; i++) wanted[number[i]] = 1 }
+    NR in wanted { printf " %s", $1 }')
   if [ -n "$found" ]; then echo "process yes process$found"; else echo "process no none matches"; fi
 fi
 if [ -n "$5" ]; then
@@ -287,6 +289,7 @@ impl Service {
         }
         let command = self.command(&state.manager, verb)?.timeout(Some(timeout));
         let exit = cx.exec(&command)?;
+        let mut pace = Pace::up_to(PAUSE);
         loop {
             let state = self.state(cx)?;
             if reached(&state) {
@@ -312,7 +315,7 @@ impl Service {
                 message: state.evidence.join("; "),
                 eta_seconds: None,
             });
-            cx.sleep(PAUSE)?;
+            cx.sleep(pace.pause())?;
         }
     }
 

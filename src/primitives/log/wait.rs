@@ -16,9 +16,10 @@ use crate::effect::{Action, Cx, Owes, Plan, Reconciled};
 use crate::error::{Failure, Halt, Kind, Pause, Result, Stop};
 use crate::event::Progress;
 use crate::journal::Inverse;
+use crate::primitives::pace::Pace;
 use crate::units::say_duration;
 
-/// The pause between two polls while nothing is new.
+/// The longest pause between two polls while nothing is new.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long one goes on after the timeout to read what had been written before it.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -181,6 +182,7 @@ impl Action for WaitLog {
         let started = Instant::now();
         let (mut came, mut warned, mut told) = (started, started, started);
         let (mut caught_up, mut spins) = (false, 0);
+        let mut pace = Pace::up_to(PAUSE);
         let mut lost: Option<Instant> = None;
         if !before.directory {
             cx.warn(format!("the directory of {} does not exist yet", self.file));
@@ -202,6 +204,7 @@ impl Action for WaitLog {
             feed.warn(cx);
             if matcher.came() {
                 (came, warned, spins) = (now, now, 0);
+                pace.quicken();
             }
             if let Some(verdict) = matcher.verdict().cloned() {
                 if let Some(progress) = matcher.last_progress() {
@@ -234,7 +237,7 @@ impl Action for WaitLog {
                     feed.path().unwrap_or(&self.file)
                 ));
             }
-            cx.sleep(PAUSE.min(timeout.saturating_sub(elapsed)))?;
+            cx.sleep(pace.pause().min(timeout.saturating_sub(elapsed)))?;
         }
     }
 

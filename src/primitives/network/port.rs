@@ -13,9 +13,10 @@ use crate::journal::Inverse;
 use crate::primitives::bridge::{
     Face, Options, Primitive, RhaiResultOf, Type, act, field, type_name,
 };
+use crate::primitives::pace::Pace;
 use crate::units;
 
-/// The pause between two tries.
+/// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long one try may take: a filtered port never answers.
 const TRY: Duration = Duration::from_secs(5);
@@ -84,6 +85,7 @@ impl Action for WaitPort {
     fn apply(&self, cx: &Cx<'_>, _before: &()) -> Result<bool> {
         let timeout = Duration::from_millis(self.timeout_ms);
         let started = Instant::now();
+        let mut pace = Pace::up_to(PAUSE);
         loop {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
             let why = match cx.connect(&self.host, self.port, left.min(TRY)) {
@@ -115,7 +117,7 @@ impl Action for WaitPort {
                 message: why,
                 eta_seconds: None,
             });
-            cx.sleep(PAUSE.min(timeout.saturating_sub(elapsed)))?;
+            cx.sleep(pace.pause().min(timeout.saturating_sub(elapsed)))?;
         }
     }
 
