@@ -2,5 +2,6 @@
 
 mod adapters;
 mod architecture;
+mod cli;
 mod lab;
 mod support;

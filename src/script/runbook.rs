@@ -154,10 +154,74 @@ impl Runbook {
 pub(super) fn parse(engine: &Engine, name: &str, text: &str) -> Result<AST, ScriptError> {
     let mut ast = engine.compile(text).map_err(|error| {
         let message = error.err_type().to_string();
-        ScriptError::new(lower_first(&message)).at(name, error.position())
+        let failed = ScriptError::new(lower_first(&message)).at(name, error.position());
+        match word_at(text, error.position()).filter(|word| RESERVED.contains(&word.as_str())) {
+            Some(word) => failed.with_hint(format!(
+                "`{word}` is a word that the language keeps for itself; as the key of a map it stands in quotes: #{{ \"{word}\": … }}."
+            )),
+            None => failed,
+        }
     })?;
     ast.set_source(name);
     Ok(ast)
+}
+
+/// Words that cannot be names.
+const RESERVED: [&str; 46] = [
+    "as",
+    "async",
+    "await",
+    "break",
+    "call",
+    "case",
+    "catch",
+    "const",
+    "continue",
+    "curry",
+    "default",
+    "do",
+    "else",
+    "eval",
+    "exit",
+    "export",
+    "false",
+    "fn",
+    "for",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "in",
+    "is",
+    "is_shared",
+    "let",
+    "loop",
+    "match",
+    "module",
+    "new",
+    "nil",
+    "null",
+    "package",
+    "private",
+    "public",
+    "return",
+    "switch",
+    "this",
+    "thread",
+    "throw",
+    "true",
+    "try",
+    "until",
+    "while",
+    "with",
+];
+
+/// Returns the word at a place of a text.
+fn word_at(text: &str, position: rhai::Position) -> Option<String> {
+    let line = text.lines().nth(position.line()?.checked_sub(1)?)?;
+    let rest = line.chars().skip(position.position()?.checked_sub(1)?);
+    let word: String = rest.take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    Some(word).filter(|word| !word.is_empty())
 }
 
 fn lower_first(text: &str) -> String {

@@ -198,6 +198,12 @@ impl Site {
         self.program(&[verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"])
     }
 
+    /// Runs it with a password of the application other than the right one.
+    pub(crate) fn run_with_password(&mut self, password: &str) -> Ended {
+        self.write("wrong", password);
+        self.program(&["run", "book.rhai", "--set", "password=file:wrong"])
+    }
+
     /// Begins to run it, kills it with -9 once `happened`, and waits for its end.
     pub(crate) fn kill_when(&self, what: &str, happened: impl FnMut() -> bool) {
         let mut child = self.start(&["run", "book.rhai", "--set", "password=env:OBS_PASSWORD"]);

@@ -31,7 +31,7 @@ impl Terminal {
         }
         let title = if title.is_empty() { runbook } else { title };
         let line = Line::new().with(Tone::Strong, title);
-        out.extend(self.laid(line, 2, Some(self.style.date(event.at))));
+        let mut heading = self.laid(line, 2, Some(self.style.date(event.at)));
         let does = match mode {
             "plan" => format!("plan of {runbook}"),
             "resume" => format!("resumes run {}", event.run),
@@ -47,8 +47,13 @@ impl Terminal {
             Tone::Dim,
             if self.planning { "reads for real, changes nothing" } else { runbook },
         );
-        out.extend(self.laid(line, 2, None));
-        out.push(Line::new());
+        heading.extend(self.laid(line, 2, None));
+        heading.push(Line::new());
+        if runbook == "-e" && mode == "run" && !self.style.verbose {
+            self.heading = Some(heading);
+        } else {
+            out.extend(heading);
+        }
     }
 
     pub(super) fn step_began(&mut self, event: &Event) {

@@ -1,0 +1,93 @@
+//! Targets that cannot be had: told before a run is on record.
+
+use insta::assert_snapshot;
+
+use crate::support::cli::Cli;
+use crate::support::sshd::Sshd;
+
+const TOUCH: &str = "sh(\"touch ran\")";
+
+#[test]
+fn an_unknown_target_is_suggested() {
+    let cli = Cli::new();
+    cli.write("c.toml", "[targets.obs1]\naddress = \"10.0.0.5\"\n");
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "obs2", "--config", "c.toml"]), @"");
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "@backup", "--config", "c.toml"]), @"");
+    assert!(cli.runs().is_empty());
+}
+
+#[test]
+fn a_target_that_refuses_connections_is_told() {
+    let mut cli = Cli::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    cli.hide(&port, "PORT");
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", &format!("me@127.0.0.1:{port}")]), @"");
+    assert!(cli.runs().is_empty());
+}
+
+fn with_server() -> Option<(Sshd, Cli)> {
+    let sshd = Sshd::start()?;
+    let mut cli = Cli::new();
+    cli.hide(&sshd.port.to_string(), "PORT");
+    cli.hide(&sshd.path("").display().to_string(), "$SSHD/");
+    for key in ["host", "other"] {
+        let out = std::process::Command::new("ssh-keygen")
+            .args(["-lf"])
+            .arg(sshd.path(&format!("{key}.pub")))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let print = text.split_whitespace().nth(1).unwrap().to_owned();
+        cli.hide(&print, &format!("SHA256:{key}"));
+    }
+    let user = std::process::Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap().trim().to_owned();
+    cli.hide(&format!("{user}@"), "USER@");
+    Some((sshd, cli))
+}
+
+#[test]
+fn a_run_over_ssh_works_with_the_right_keys() {
+    let Some((sshd, cli)) = with_server() else { return };
+    cli.write("c.toml", &sshd.config("id", Some("host")));
+    let said =
+        cli.run(&["-e", "print(output(\"echo there\"))", "--on", "box", "--config", "c.toml"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "there\n"), "{said:?}");
+}
+
+#[test]
+fn a_host_key_that_changed_is_refused() {
+    let Some((sshd, cli)) = with_server() else { return };
+    cli.write("c.toml", &sshd.config("id", Some("other")));
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "box", "--config", "c.toml"]), @"");
+    assert!(cli.runs().is_empty());
+}
+
+#[test]
+fn a_host_key_that_is_unknown_is_refused_unattended() {
+    let Some((sshd, cli)) = with_server() else { return };
+    cli.write("c.toml", &sshd.config("id", None));
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "box", "--config", "c.toml", "--yes"]), @"");
+    assert!(cli.runs().is_empty());
+}
+
+#[test]
+fn a_key_that_the_server_does_not_take_is_told() {
+    let Some((sshd, cli)) = with_server() else { return };
+    cli.write("c.toml", &sshd.config("stranger", Some("host")));
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "box", "--config", "c.toml"]), @"");
+    assert!(cli.runs().is_empty());
+}
+
+#[test]
+fn a_wrong_password_of_the_application_changes_nothing_and_is_not_shown() {
+    let mut site = crate::support::site::Site::with_server(3, &[]);
+    site.runbook("", "step(\"out\", || suspend_all_users());");
+    let ended = site.run_with_password("not-the-password");
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    assert!(ended.out.contains("system"), "{}", ended.out);
+    assert!(!ended.out.contains("not-the-password"), "{}", ended.out);
+    assert!(site.changes("SUSPENDED").is_empty());
+}
