@@ -72,7 +72,12 @@ pub(super) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>)
         (_, Status::Planned) if ended.stop.is_none() => Exit::Done,
         (Some(Stop::Journal(_) | Stop::Mismatch(_)), _) => Exit::Journal,
         _ if ended.interrupted && ended.status == Status::Paused => Exit::Interrupted,
-        (_, Status::RolledBack) if ended.failure.is_none() && ended.debts.is_empty() => Exit::Done,
+        // It was what `rollback` was asked for.
+        (_, Status::RolledBack)
+            if ended.failure.is_none() && ended.debts.is_empty() && !ended.interrupted =>
+        {
+            Exit::Done
+        }
         (_, Status::RolledBack) if !ended.debts.is_empty() => Exit::Failed,
         (_, status) => status.into(),
     }

@@ -168,7 +168,7 @@ impl Terminal {
             What::RunEnded { .. } => {}
             _ => {
                 if let Some((why, at)) = self.undo.take() {
-                    out.extend(self.heading.take().unwrap_or_default());
+                    self.say_heading(out);
                     self.space(out);
                     let mut line = Line::new().with(Tone::Warn, "undo");
                     line.push(Tone::Plain, self.style.dot());
@@ -193,14 +193,21 @@ impl Terminal {
                     self.running.retain(|one| one.call != *call);
                     return false;
                 }
-                out.extend(self.heading.take().unwrap_or_default());
+                self.say_heading(out);
                 true
             }
             What::RunEnded { status: Status::Done | Status::RolledBack, .. } => false,
             _ => {
-                out.extend(self.heading.take().unwrap_or_default());
+                self.say_heading(out);
                 true
             }
+        }
+    }
+
+    fn say_heading(&mut self, out: &mut Vec<Line>) {
+        if let Some(heading) = self.heading.take() {
+            self.space(out);
+            out.extend(heading);
         }
     }
 
@@ -213,7 +220,7 @@ impl Terminal {
                 self.run_began(event, title, runbook, targets, mode, out);
             }
             What::StepBegan => self.step_began(event),
-            What::StepEnded { took_ms, .. } => self.step_ended(event, *took_ms, out),
+            What::StepEnded { ok, took_ms } => self.step_ended(event, *ok, *took_ms, out),
             What::CallBegan { call, summary, access, place } => {
                 self.approach(event, out);
                 let running = Running::new(

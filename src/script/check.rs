@@ -77,18 +77,21 @@ fn names(engine: &Engine) -> BTreeSet<String> {
 /// Finds what is wrong with a runbook, in the order of the text.
 pub fn check(engine: &Engine, runbook: &Runbook) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let check_one = |problems: &mut Vec<Problem>, name: &str, ast: &AST| {
+    let check_one = |problems: &mut Vec<Problem>, name: &str, text: &str, ast: &AST| {
         let own = ast.iter_functions().map(|function| function.name.to_owned()).collect();
         let known = Known { engine, own, all: OnceLock::new() };
         let params = (name == runbook.name).then_some(&runbook.metadata.params);
-        for call in calls(ast) {
+        for mut call in calls(ast) {
+            for (key, position) in &mut call.options {
+                *position = key_at(text, key, *position);
+            }
             problems.extend(check_call(name, &call, &known, params));
         }
     };
-    check_one(&mut problems, &runbook.name, &runbook.ast);
+    check_one(&mut problems, &runbook.name, &runbook.text, &runbook.ast);
     for source in runbook.modules.values() {
         match parse(engine, &source.name, &source.text) {
-            Ok(ast) => check_one(&mut problems, &source.name, &ast),
+            Ok(ast) => check_one(&mut problems, &source.name, &source.text, &ast),
             Err(problem) => problems.push(problem),
         }
     }
@@ -100,6 +103,27 @@ pub fn check(engine: &Engine, runbook: &Runbook) -> Vec<Problem> {
     });
     problems.dedup();
     problems
+}
+
+/// Finds a key in the map that begins at a place: of a map of literals only the beginning is known.
+fn key_at(text: &str, key: &str, map: Position) -> Position {
+    let (Some(line), Some(column)) = (map.line(), map.position()) else { return map };
+    let mut skip = column.saturating_sub(1);
+    for (number, text) in text.lines().enumerate().skip(line - 1) {
+        let letters: Vec<char> = text.chars().collect();
+        let name = |at: usize| letters.get(at).is_some_and(|c| c.is_alphanumeric() || *c == '_');
+        let wanted: Vec<char> = key.chars().collect();
+        for at in skip..letters.len() {
+            let end = at + wanted.len();
+            let alone = !(at > 0 && name(at - 1)) && !name(end);
+            if alone && letters.get(at..end) == Some(&wanted[..]) {
+                let place = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+                return Position::new(place(number + 1), place(at + 1));
+            }
+        }
+        skip = 0;
+    }
+    map
 }
 
 fn check_call(file: &str, call: &Call, known: &Known<'_>, params: Option<&Value>) -> Vec<Problem> {

@@ -137,7 +137,10 @@ impl Runbook {
         find: &mut dyn FnMut(&str) -> Result<Source, String>,
     ) -> Result<Self, ScriptError> {
         let ast = parse(engine, &name, &text)?;
-        let metadata = metadata(&ast, &name)?;
+        let metadata = metadata(&ast, &name).map_err(|error| match error.place {
+            None => error.at(&name, declaration(&ast)),
+            Some(_) => error,
+        })?;
         let mut modules = BTreeMap::new();
         collect_modules(engine, &ast, &name, find, &mut modules)?;
         Ok(Self { name, text, modules, ast, metadata })
@@ -155,10 +158,15 @@ pub(super) fn parse(engine: &Engine, name: &str, text: &str) -> Result<AST, Scri
     let mut ast = engine.compile(text).map_err(|error| {
         let message = error.err_type().to_string();
         let failed = ScriptError::new(lower_first(&message)).at(name, error.position());
-        match word_at(text, error.position()).filter(|word| RESERVED.contains(&word.as_str())) {
-            Some(word) => failed.with_hint(format!(
-                "`{word}` is a word that the language keeps for itself; as the key of a map it stands in quotes: #{{ \"{word}\": … }}."
-            )),
+        let reserved = failed.message.contains("is a reserved keyword")
+            || failed.message.contains("object map literal");
+        let word = word_at(text, error.position());
+        match word.filter(|word| reserved && RESERVED.contains(&word.as_str())) {
+            Some(word) => ScriptError {
+                message: format!("`{word}` is a word that the language keeps for itself"),
+                ..failed
+            }
+            .with_hint(format!("As the key of a map it stands in quotes: #{{ \"{word}\": … }}.")),
             None => failed,
         }
     })?;
@@ -255,20 +263,19 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
     };
     let literal = ast.iter_literal_variables(true, false).find(|(name, _, _)| *name == "RUNBOOK");
     let Some((_, _, value)) = literal else {
-        if declares_runbook(ast) {
-            return Err(ScriptError::new(format!(
-                "{name}: RUNBOOK must be a literal map: it is read without running the script"
-            ))
+        if !declaration(ast).is_none() {
+            return Err(ScriptError::new(
+                "RUNBOOK must be a literal map: it is read without running the script",
+            )
             .with_hint("Write values only, no function calls or variables."));
         }
         return Ok(metadata);
     };
     let Ok(Value::Object(map)) = to_json(&value) else {
-        return Err(ScriptError::new(format!("{name}: RUNBOOK must be a map")));
+        return Err(ScriptError::new("RUNBOOK must be a map"));
     };
     for (key, value) in map {
-        let wrong =
-            |expected: &str| ScriptError::new(format!("{name}: RUNBOOK.{key} must be {expected}"));
+        let wrong = |expected: &str| ScriptError::new(format!("RUNBOOK.{key} must be {expected}"));
         match key.as_str() {
             "params" if value.is_object() => metadata.params = value,
             "params" => return Err(wrong("a map of parameters")),
@@ -285,8 +292,7 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
             "product" | "version" | "source" => drop(value.as_str().ok_or_else(|| wrong("text"))?),
             other => {
                 let known = ["params", "needs", "targets", "product", "version", "source"];
-                let error =
-                    ScriptError::new(format!("{name}: RUNBOOK has an unknown key `{other}`"));
+                let error = ScriptError::new(format!("RUNBOOK has an unknown key `{other}`"));
                 return Err(match units::nearest(other, known) {
                     Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
                     None => error.with_hint(format!("It may have {}.", known.join(", "))),
@@ -304,7 +310,7 @@ fn check_needs(needs: &str, name: &str) -> Result<(), ScriptError> {
     let ours = numbers(env!("CARGO_PKG_VERSION")).unwrap_or_default();
     match numbers(needs) {
         None => Err(ScriptError::new(format!(
-            "{name}: RUNBOOK.needs is `{needs}`, expected a version such as \"0.1\""
+            "RUNBOOK.needs is `{needs}`, expected a version such as \"0.1\""
         ))),
         Some(wanted) if wanted > ours => Err(ScriptError::new(format!(
             "{name} needs upgrade-host {needs}, this is {}",
@@ -314,10 +320,13 @@ fn check_needs(needs: &str, name: &str) -> Result<(), ScriptError> {
     }
 }
 
-fn declares_runbook(ast: &AST) -> bool {
-    ast.statements()
-        .iter()
-        .any(|stmt| matches!(stmt, Stmt::Var(var, ..) if var.0.name == "RUNBOOK"))
+/// Returns where `RUNBOOK` is declared.
+fn declaration(ast: &AST) -> rhai::Position {
+    let found = ast.statements().iter().find_map(|stmt| match stmt {
+        Stmt::Var(var, ..) if var.0.name == "RUNBOOK" => Some(var.0.pos),
+        _ => None,
+    });
+    found.unwrap_or(rhai::Position::NONE)
 }
 
 fn collect_modules(

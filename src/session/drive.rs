@@ -104,12 +104,15 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         let rebuilding = direction != Direction::Forward;
         let run = Arc::new(begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?);
         let lanes = lanes(setup, &run)?;
-        lanes[0].emit(What::RunBegan {
-            title: setup.info.title.clone(),
-            runbook: setup.info.runbook.clone(),
-            targets: setup.info.targets.clone(),
-            mode: setup.word.to_owned(),
-        });
+        // What this process began and the operator then wants undone needs no second heading.
+        if !(rebuilding && interrupted) {
+            lanes[0].emit(What::RunBegan {
+                title: setup.info.title.clone(),
+                runbook: setup.info.runbook.clone(),
+                targets: setup.info.targets.clone(),
+                mode: setup.word.to_owned(),
+            });
+        }
         // Adapters and closures need the engines as long as anything may be undone.
         let scripts = Mutex::new(Vec::new());
         let evaluated = if rebuilding {
@@ -421,7 +424,7 @@ impl Ending<'_> {
             undone.failed.iter().filter_map(|failure| failure.call.clone()).collect();
         if failed > 0 {
             let message = format!(
-                "failed, and {failed} of {} undos failed too; `rollback` tries them again",
+                "failed; {failed} of {} undos failed too, `rollback` tries them again",
                 undone.done + failed
             );
             let failure = failure.or_else(|| undone.failed.into_iter().next());

@@ -7,18 +7,66 @@ use crate::support::cli::Cli;
 
 #[test]
 fn help_names_every_subcommand_and_exit_status() {
-    assert_snapshot!(Cli::new().show(&["--help"]), @"");
+    assert_snapshot!(Cli::new().show(&["--help"]), @r#"
+    Takes live servers through risky maintenance; every effect is journaled, undone or owed
+
+    Usage: upgrade-host [OPTIONS] [COMMAND]
+
+    Commands:
+      run          Run a runbook
+      plan         Say what a run would do, reading for real and changing nothing
+      check        Check runbooks without running them
+      resume       Take a run up where it stopped
+      rollback     Undo what a run did
+      runs         List runs, newest first
+      show         Show what a run did
+      debts        List what is switched off and owed back, over all runs
+      hosts        List the targets
+      doc          Show the reference of the primitives
+      repl         Open the REPL
+      completions  Print completions for a shell
+
+    Options:
+          --on <TARGETS>         Act on these targets: a name, `@tag`, `all`, user@host, several
+                                 separated by commas
+          --set <K=V>            Set a parameter of the runbook
+          --config <FILE>        Read this configuration instead of the usual ones
+          --state <DIR>          Keep the journal in this directory
+      -y, --yes                  Answer questions that have a safe default with it
+          --json                 Print JSON: a listing is one array, a run is one event a line
+      -v, --verbose              Show all output of commands
+          --stay                 Sit out waits of days instead of ending the process
+          --on-interrupt <WHAT>  What Ctrl-C leads to when nobody can be asked [possible values: pause,
+                                 rollback]
+      -h, --help                 Print help
+      -V, --version              Print version
+
+    upgrade-host FILE runs a runbook; upgrade-host FILE --help shows its parameters.
+    Without arguments, on a terminal, the REPL opens.
+
+    Exit status:
+        0  done
+        1  failed, and rolled back
+        2  usage, configuration or script invalid; nothing was done
+        3  paused; resume takes it up
+        4  failed and not fully undone, or something is still owed
+        5  the outcome of a change is unknown, and needs a decision
+        6  the journal is locked, damaged, or does not match the runbook
+        7  a dead-man switch fired
+      130  interrupted, and paused
+    [exit status: 0]
+    "#);
 }
 
 #[test]
 fn options_stand_anywhere() {
     let cli = Cli::new();
-    cli.write("c.toml", "[targets.here]\nlocal = true\n");
+    cli.write("c.toml", "[defaults]\noperator = \"me\"\n");
     cli.write("book.rhai", "//! A book\nconst RUNBOOK = #{ params: #{ word: \"\" } };\nprint(param(\"word\"));\nsh(\"true\");\n");
     let state = cli.path("elsewhere").display().to_string();
     let options = [
         "--on",
-        "here",
+        "local",
         "--set",
         "word=hello",
         "--config",
@@ -35,7 +83,7 @@ fn options_stand_anywhere() {
         let said = cli.run(&arguments);
         assert_eq!(said.code, Some(0), "{said:?}");
         let events = said.events();
-        assert_eq!(events[0]["what"]["targets"], serde_json::json!(["here"]), "{said:?}");
+        assert_eq!(events[0]["what"]["targets"], serde_json::json!(["local"]), "{said:?}");
         let printed = |event: &Value| event["what"]["text"] == "hello";
         assert!(events.iter().any(printed), "{said:?}");
     }
@@ -46,13 +94,31 @@ fn options_stand_anywhere() {
 #[test]
 fn a_line_of_code_prints_what_it_prints() {
     let cli = Cli::new();
-    assert_snapshot!(cli.code("print(1)"), @"");
-    assert_snapshot!(cli.code("let up = output(\"echo up\"); print(up); note(\"noted\")"), @"");
+    assert_snapshot!(cli.code("print(1)"), @r#"
+    1
+    [exit status: 0]
+    "#);
+    assert_snapshot!(cli.code("let up = output(\"echo up\"); print(up); note(\"noted\")"), @r#"
+    up
+    note: noted
+    [exit status: 0]
+    "#);
 }
 
 #[test]
 fn a_line_of_code_that_changes_something_is_a_run_like_any_other() {
-    assert_snapshot!(Cli::new().code("print(\"before\"); sh(\"true\")"), @"");
+    assert_snapshot!(Cli::new().code("print(\"before\"); sh(\"true\")"), @r#"
+    before
+
+    -e                                                                                  2026-01-02 03:04
+    run 20260102-0304-wxyz on local · -e
+
+    ✓ run `true`
+
+    ✓ done
+      took        [time]
+    [exit status: 0]
+    "#);
 }
 
 #[test]
@@ -67,8 +133,24 @@ fn check_tells_good_from_bad() {
     let cli = Cli::new();
     cli.write("good.rhai", "//! Good\nnote(\"a\");");
     cli.write("bad.rhai", "//! Bad\nnoet(\"a\");");
-    assert_snapshot!(cli.show(&["check", "good.rhai"]), @"");
-    assert_snapshot!(cli.show(&["check", "good.rhai", "bad.rhai", "none.rhai"]), @"");
+    assert_snapshot!(cli.show(&["check", "good.rhai"]), @r#"
+    good.rhai: ok
+    [exit status: 0]
+    "#);
+    assert_snapshot!(cli.show(&["check", "good.rhai", "bad.rhai", "none.rhai"]), @r#"
+    good.rhai: ok
+    --- stderr
+    error: there is no function `noet`
+       ╭─[bad.rhai:2:1]
+     1 │ //! Bad
+     2 │ noet("a");
+       · ────
+       ╰────
+    help: Did you mean `note`?
+    error: cannot read none.rhai: No such file or directory (os error 2)
+    help: Did you mean good.rhai?
+    [exit status: 2]
+    "#);
 }
 
 #[test]
@@ -86,7 +168,27 @@ fn the_runbooks_that_are_shipped_are_good() {
 fn a_plan_changes_nothing_and_leaves_no_trace() {
     let cli = Cli::new();
     cli.write("book.rhai", "//! A book\nstep(\"one\", || {\n  let free = output(\"echo 3\");\n  sh(\"touch ran\", #{ undo: \"rm ran\" });\n  write_file(\"/nonexistent-dir/file\", free);\n});\n");
-    assert_snapshot!(cli.show(&["plan", "book.rhai"]), @"");
+    assert_snapshot!(cli.show(&["plan", "book.rhai"]), @r#"
+    A book                                                                              2026-01-02 03:04
+    plan of book.rhai on local · reads for real, changes nothing
+
+    one
+      · read `echo 3` · 3
+        │ 3
+      → run `touch ran`
+          run `touch ran`
+          undo: run `rm ran`
+      warning: directory /nonexistent-dir is not there now; an earlier step has to make it
+      → write 1 B to /nonexistent-dir/file
+          the file is new
+          undo: remove /nonexistent-dir/file again
+
+    plan  2 changes, 0 already so
+          everything can be undone
+          warning: directory /nonexistent-dir is not there now; an earlier step has to make it
+          nothing was changed
+    [exit status: 0]
+    "#);
     assert!(!cli.path("ran").exists());
     assert!(cli.runs().is_empty());
 }
@@ -122,7 +224,7 @@ fn runs_are_an_array_newest_first() {
 
 #[test]
 fn debts_are_an_array_and_an_exit_status() {
-    let cli = Cli::new();
+    let mut cli = Cli::new();
     let none = cli.run(&["debts", "--json"]);
     assert_eq!((none.code, none.out.as_str()), (Some(0), "[]\n"));
     owing(&cli);
@@ -139,7 +241,12 @@ fn debts_are_an_array_and_an_exit_status() {
         (&"local".into(), &"service web running".into())
     );
     assert_eq!(debts[0]["run"], cli.runs()[0]["id"]);
-    assert_snapshot!(cli.show(&["debts"]), @"");
+    cli.hide(debts[0]["by"].as_str().unwrap(), "me@here");
+    assert_snapshot!(cli.show(&["debts"]), @r#"
+    target  owed                                        since                        due  run                 by       kept
+    local   service web running (users are locked out)  2026-01-02 03:04 (just now)       20260102-0304-wxyz  me@here
+    [exit status: 4]
+    "#);
 }
 
 /// Leaves a service off.
@@ -165,8 +272,16 @@ fn hosts_are_an_array() {
         "upgrade-host.toml",
         "[targets.obs1]\naddress = \"10.0.0.5\"\nuser = \"root\"\ntags = [\"backup\"]\njump = \"gate\"\n[targets.gate]\naddress = \"gate.example.com\"\nport = 2222\nuser = \"ops\"\n",
     );
-    assert_snapshot!(cli.show(&["hosts"]), @"");
-    assert_snapshot!(cli.show(&["hosts", "@backup", "--json"]), @"");
+    assert_snapshot!(cli.show(&["hosts"]), @r#"
+    name  address                user  tags    via
+    gate  gate.example.com:2222  ops
+    obs1  10.0.0.5               root  backup  gate
+    [exit status: 0]
+    "#);
+    assert_snapshot!(cli.show(&["hosts", "@backup", "--json"]), @r#"
+    [{"name":"obs1","address":"10.0.0.5","user":"root","tags":["backup"],"via":["gate"]}]
+    [exit status: 0]
+    "#);
 }
 
 #[test]
@@ -177,8 +292,36 @@ fn the_reference_is_data_too() {
     assert!(all.len() > 50);
     assert_eq!(keys(&all[0]), ["name", "family", "signature", "summary", "example"]);
     assert_eq!(cli.run(&["doc", "service", "--json"]).json().as_array().unwrap().len(), 4);
-    assert_snapshot!(cli.show(&["doc", "confirm"]), @"");
-    assert_snapshot!(cli.show(&["doc", "confrim"]), @"");
+    assert_snapshot!(cli.show(&["doc", "confirm"]), @r#"
+    ### `confirm(question, #{ … }) -> bool`
+
+    Asks the operator for yes or no.
+
+    Parameters:
+
+    - `question` (text): The question.
+
+    Options:
+
+    - `safe` (bool): The answer that is safe: taken by `--yes`.
+
+    Returns: the answer
+
+    ```rhai
+    if !confirm("Go on?", #{ safe: true }) { fail("the operator said no"); }
+    ```
+
+    - Failure: Pauses the run if nobody is there to ask.
+    - Plan: Says that it would ask, and goes on with the safe answer, or yes.
+    - Undo: Nothing.
+    - Resume: The recorded answer; asks if there is none.
+    [exit status: 0]
+    "#);
+    assert_snapshot!(cli.show(&["doc", "confrim"]), @r#"
+    --- stderr
+    error: there is no primitive `confrim`; did you mean `confirm`?
+    [exit status: 2]
+    "#);
 }
 
 #[test]

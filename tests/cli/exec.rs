@@ -54,7 +54,16 @@ fn a_failure_can_be_caught_with_all_that_is_known_of_it() {
             }
         }
     "#;
-    assert_snapshot!(printed(code), @"");
+    assert_snapshot!(printed(code), @r#"
+    kind=exit
+    code=3
+    stdout=out
+
+    stderr=err
+
+    target=local
+    command=echo out; echo err >&2; exit 3
+    "#);
 }
 
 #[test]
@@ -83,15 +92,62 @@ fn a_program_that_is_not_there_is_not_found() {
 
 #[test]
 fn a_command_that_fails_ends_the_run_with_its_output() {
-    let code = "sh(\"echo one; echo two >&2; exit 3\", #{ undo: \"true\" })";
-    assert_snapshot!(Cli::new().code(code), @"");
+    let code = "sh(\"echo one; exit 3\", #{ undo: \"true\" })";
+    assert_snapshot!(Cli::new().code(code), @r#"
+    -e                                                                                  2026-01-02 03:04
+    run 20260102-0304-wxyz on local · -e
+
+    ✗ run `echo one; exit 3`
+      │ one
+      `echo one; exit 3` ended with status 3
+
+    undo · `echo one; exit 3` ended with status 3 (on local)                                    03:04:05
+      ↩ run `true`
+      1 change undone
+
+    error: `echo one; exit 3` ended with status 3
+       ╭─[-e:1:1]
+     1 │ sh("echo one; exit 3", #{ undo: "true" })
+       · ──
+       ╰────
+      on      local
+      ran     echo one; exit 3
+      status  3
+      stdout  │ one
+      call    main / - / sh #1
+
+    ↩ rolled back · failed; everything was rolled back
+      took        [time]
+    [exit status: 1]
+    "#);
 }
 
 #[test]
 fn what_has_no_way_back_is_said_and_is_not_taken_for_rolled_back() {
     let code = "sh(\"touch first\"); sh(\"touch second\", #{ undo: \"rm second\" }); fail(\"no\")";
     let cli = Cli::new();
-    assert_snapshot!(cli.code(code), @"");
+    assert_snapshot!(cli.code(code), @r#"
+    -e                                                                                  2026-01-02 03:04
+    run 20260102-0304-wxyz on local · -e
+
+    ✓ run `touch first`
+    ✓ run `touch second`
+
+    undo · no                                                                                   03:04:05
+      ↩ run `rm second`
+    warning: cannot be undone: run `touch first`: a command; register its undo with on_rollback or `undo:`
+      1 change undone
+
+    error: no
+       ╭─[-e:1:64]
+     1 │ sh("touch first"); sh("touch second", #{ undo: "rm second" }); fail("no")
+       ·                                                                ────
+       ╰────
+
+    ✗ failed · the rest was rolled back; cannot be undone: run `touch first`
+      took        [time]
+    [exit status: 4]
+    "#);
     assert!(cli.path("first").exists() && !cli.path("second").exists());
     assert_eq!(cli.runs()[0]["status"], "failed");
 }

@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 
 use super::contract::service;
 use crate::support::cli::Cli;
+use crate::support::sshd::Sshd;
 
 #[test]
 fn each_runs_side_by_side_and_returns_in_order() {
@@ -47,43 +48,39 @@ fn captured_variables_are_each_lane_s_own() {
 fn a_failure_in_one_lane_lets_the_others_end_and_undoes_all() {
     let cli = Cli::new();
     let code = r#"
+        let here = output("pwd");
         each(["a", "b"], |name| {
             write_file(here + "/file-" + name, name);
             if name == "a" { fail("a fails") }
-            sh("echo ended > " + here + "/ended-" + name, #{ undo: "rm " + here + "/ended-" + name });
-            sh("echo b was here > " + here + "/was", #{ undo: "true" });
+            sh("until test -e file-b; do sleep 0.01; done; touch ended", #{ undo: "touch undone" });
         });
     "#;
-    let here = cli.path("").display().to_string();
-    let code = code.replace("here", &format!("{:?}", here.trim_end_matches('/')));
-    let said = cli.run(&["-e", &code.replace("b was \"", "b was \"")]);
+    let said = cli.run(&["-e", code]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains("a fails"), "{said:?}");
-    assert!(
-        !cli.path("file-a").exists()
-            && !cli.path("file-b").exists()
-            && !cli.path("ended-b").exists()
-    );
+    assert!(said.out.contains("error: a fails"), "{said:?}");
+    assert!(cli.path("ended").exists() && cli.path("undone").exists());
+    assert!(!cli.path("file-a").exists() && !cli.path("file-b").exists());
 }
 
 #[test]
 fn the_same_runbook_runs_on_two_targets() {
+    let Some(sshd) = Sshd::start() else { return };
     let cli = Cli::new();
-    cli.write(
-        "c.toml",
-        "[targets.one]\nlocal = true\nparams = { word = \"first\" }\n[targets.two]\nlocal = true\n",
-    );
+    let one = sshd.config("id", Some("host"));
+    let two = one.replace("targets.box", "targets.two");
+    cli.write("c.toml", &format!("{one}params = {{ word = \"first\" }}\n{two}"));
+    let words = cli.path("words").display().to_string();
     cli.write(
         "book.rhai",
-        "//! A book\nconst RUNBOOK = #{ params: #{ word: \"plain\" } };\nsh(\"echo \" + param(\"word\") + \" >> words\", #{ undo: \"true\" });\n",
+        &format!("//! A book\nconst RUNBOOK = #{{ params: #{{ word: \"plain\" }} }};\nsh(\"echo \" + param(\"word\") + \" >> {words}\", #{{ undo: \"true\" }});\n"),
     );
-    let said = cli.run(&["book.rhai", "--on", "one,two", "--config", "c.toml"]);
+    let said = cli.run(&["book.rhai", "--on", "box,two", "--config", "c.toml"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let words = cli.read("words");
     let mut words: Vec<&str> = words.lines().collect();
     words.sort_unstable();
     assert_eq!(words, ["first", "plain"]);
-    assert_eq!(cli.runs()[0]["targets"], serde_json::json!(["one", "two"]));
+    assert_eq!(cli.runs()[0]["targets"], serde_json::json!(["box", "two"]));
 }
 
 #[test]
@@ -155,7 +152,18 @@ fn a_plan_does_not_evaluate_what_is_verified() {
 fn a_wait_of_days_ends_the_process_and_is_continued_when_it_is_due() {
     let cli = Cli::new();
     let began = Instant::now();
-    assert_snapshot!(cli.code("wait(\"7d\")"), @"");
+    assert_snapshot!(cli.code("wait(\"7d\")"), @r#"
+    -e                                                                                  2026-01-02 03:04
+    run 20260102-0304-wxyz on local · -e
+
+    ■ wait 7d 00h
+      paused: continues on 2026-01-02 03:04:05 UTC
+
+    … paused · continues on 2026-01-02 03:04:05 UTC
+      took        [time]
+      next        upgrade-host resume wxyz
+    [exit status: 3]
+    "#);
     assert!(began.elapsed() < Duration::from_secs(20));
     let again = cli.run(&["resume", "last"]);
     assert_eq!(again.code, Some(3), "{again:?}");
@@ -175,7 +183,29 @@ fn the_point_of_no_return_is_a_rule_and_a_failure_after_it_pauses() {
         "book.rhai",
         "//! A book\nstep(\"start\", || {\n  sh(\"true\", #{ undo: \"touch undone\" });\n  point_of_no_return(\"the new version writes\");\n  fail(\"it does not start\");\n});\n",
     );
-    assert_snapshot!(cli.show(&["book.rhai", "--yes"]), @"");
+    assert_snapshot!(cli.show(&["book.rhai", "--yes"]), @r#"
+    A book                                                                              2026-01-02 03:04
+    run 20260102-0304-wxyz on local · book.rhai
+
+    start                                                                                       03:04:05
+      ✓ run `true`
+
+    ━━━ point of no return ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
+      the new version writes                                                                    03:04:05
+
+    error: it does not start
+       ╭─[book.rhai:5:3]
+     4 │   point_of_no_return("the new version writes");
+     5 │   fail("it does not start");
+       ·   ────
+     6 │ });
+       ╰────
+
+    … paused ·  after a failure beyond the point of no return (the new version writes)
+      took        [time]
+      next        upgrade-host resume wxyz
+    [exit status: 3]
+    "#);
     assert!(!cli.path("undone").exists());
     let back = cli.run(&["rollback", "last"]);
     assert_eq!(back.code, Some(0), "{back:?}");
@@ -185,9 +215,9 @@ fn the_point_of_no_return_is_a_rule_and_a_failure_after_it_pauses() {
 #[test]
 fn adapters_may_be_written_in_the_runbook() {
     let code = r#"
-        fn mine_users(app) { [#{ id: "1", name: app.prefix + "anna", state: "enabled" }] }
+        fn mine_users(app) { [#{ id: app.prefix + "anna", owner: "", state: "enabled" }] }
         app("mine", #{ prefix: "x-" });
-        print(users()[0].name);
+        print(users()[0].id);
     "#;
     let said = Cli::new().run(&["-e", code]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "x-anna\n"), "{said:?}");

@@ -57,5 +57,10 @@ fail("it was " + used.stdout);
 fn one_that_cannot_be_had_ends_with_its_name_and_not_with_a_guess() {
     let cli = Cli::new();
     cli.write("book.rhai", "//! A book\nconst RUNBOOK = #{ params: #{ password: #{ type: \"secret\" } } };\nsh(\"true\", #{ env: #{ P: secret(\"password\") }, undo: \"true\" });\n");
-    insta::assert_snapshot!(cli.show(&["book.rhai", "--set", "password=env:NOT_SET"]), @"");
+    insta::assert_snapshot!(cli.show(&["book.rhai", "--set", "password=env:NOT_SET"]), @r#"
+    --- stderr
+    error: the environment variable `NOT_SET` for the secret `password` is not set
+    help: Set it for this process: `read -rs NOT_SET && export NOT_SET`.
+    [exit status: 2]
+    "#);
 }

@@ -121,7 +121,19 @@ fn a_runbook_that_was_changed_is_6_until_that_is_accepted() {
     book("one");
     assert_eq!(cli.run(&["book.rhai"]).code, Some(3));
     cli.write("book.rhai", "//! A book\nsh(\"echo one >> words\", #{ undo: \"true\" });\nsh(\"echo two >> words\", #{ undo: \"true\" });\n");
-    insta::assert_snapshot!(cli.show(&["resume", "last"]), @"");
+    insta::assert_snapshot!(cli.show(&["resume", "last"]), @r#"
+    --- stderr
+    error: book.rhai was changed since run 20260102-0304-wxyz began
+    --- as recorded
+    +++ as it is now
+    @@ -1,3 +1,3 @@
+     //! A book
+     sh("echo one >> words", #{ undo: "true" });
+    -ask("Which?");
+    +sh("echo two >> words", #{ undo: "true" });
+    help: restore the file, or go on with `upgrade-host resume wxyz --accept-change`: calls that still match are answered from the record
+    [exit status: 6]
+    "#);
     assert_eq!(cli.runs()[0]["status"], "paused");
 
     let said = cli.run(&["resume", "last", "--accept-change"]);

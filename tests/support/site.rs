@@ -199,9 +199,12 @@ impl Site {
     }
 
     /// Runs it with a password of the application other than the right one.
-    pub(crate) fn run_with_password(&mut self, password: &str) -> Ended {
+    pub(crate) fn run_with_password(&self, password: &str) -> Ended {
         self.write("wrong", password);
-        self.program(&["run", "book.rhai", "--set", "password=file:wrong"])
+        let file = self.path("wrong");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let password = format!("password=file:{}", file.display());
+        self.program(&["run", "book.rhai", "--set", &password])
     }
 
     /// Begins to run it, kills it with -9 once `happened`, and waits for its end.

@@ -62,7 +62,13 @@ impl Terminal {
         state.steps.push(Step { path, at: event.at, said: false, timed: 0, recalled: false });
     }
 
-    pub(super) fn step_ended(&mut self, event: &Event, took_ms: u64, out: &mut Vec<Line>) {
+    pub(super) fn step_ended(
+        &mut self,
+        event: &Event,
+        ok: bool,
+        took_ms: u64,
+        out: &mut Vec<Line>,
+    ) {
         let Some(state) = self.lanes.get_mut(&event.lane) else { return };
         let Some(at) = state.steps.iter().rposition(|step| step.path == event.step) else { return };
         let (said, recalled, timed) = {
@@ -74,8 +80,10 @@ impl Terminal {
         }
         if !said && !recalled {
             self.approach(event, out);
-            let line = Line::new().with(Tone::Dim, "nothing to do");
-            self.row(event, line, 0, None, out);
+            if ok {
+                let line = Line::new().with(Tone::Dim, "nothing to do");
+                self.row(event, line, 0, None, out);
+            }
         } else if said
             && timed > 1
             && let Some(took) = took(took_ms)
