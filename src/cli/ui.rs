@@ -167,6 +167,11 @@ impl Ui {
         drop(lock(&self.0.state).terminal.event(event));
     }
 
+    /// Returns whether nothing was told of a run but what its script printed.
+    pub fn is_quiet(&self) -> bool {
+        !self.0.options.json && lock(&self.0.state).terminal.is_quiet()
+    }
+
     /// Tells what the run owed already when this process took it up.
     pub fn owed_before(&self, debts: &[DebtRow]) {
         if !self.0.options.json {

@@ -33,6 +33,8 @@ pub enum Undo {
     Inverse {
         /// The call that it takes back.
         of: CallKey,
+        /// What that call did, for people.
+        what: String,
         /// The target.
         target: String,
         /// How.
@@ -288,6 +290,15 @@ impl Lane {
     pub fn is_live(&self) -> bool {
         let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         cursor.rest(&self.0.name).is_empty()
+    }
+
+    /// Returns whether what the script says now is news: not while it is only replayed, be it to go on or to undo.
+    pub fn tells(&self) -> bool {
+        match self.0.run.mode {
+            Mode::Plan => true,
+            Mode::Run => self.is_live(),
+            Mode::Rebuild => self.0.undoing && self.is_live(),
+        }
     }
 
     /// Adds something to the journal that is not a call, unless it is there already because this is a replay.

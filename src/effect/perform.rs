@@ -155,7 +155,8 @@ impl<A: Action> One<'_, A> {
 
     fn push_undo(&self, inverse: Inverse) {
         let (of, target) = (self.cx.call.clone(), self.cx.target.name.clone());
-        self.lane.push_undo(Undo::Inverse { of, target, inverse });
+        let what = self.lane.run().redactor.text(&self.action.summary());
+        self.lane.push_undo(Undo::Inverse { of, what, target, inverse });
     }
 
     fn live(&self) -> Result<A::Output> {

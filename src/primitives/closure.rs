@@ -39,7 +39,10 @@ impl std::fmt::Debug for Anchor {
 
 impl Anchor {
     pub(super) fn new(ctx: &NativeCallContext<'_>) -> Self {
-        Self(ctx.store_data())
+        let mut store = ctx.store_data();
+        // The tag holds the seat that will hold this; each call gets its own anyway.
+        store.global.tag = Dynamic::UNIT;
+        Self(store)
     }
 }
 
@@ -171,12 +174,7 @@ pub fn halt_of(error: &EvalAltResult) -> Halt {
         EvalAltResult::ErrorTooManyOperations(_)
         | EvalAltResult::ErrorStackOverflow(_)
         | EvalAltResult::ErrorDataTooLarge(..) => Stop::Limit(inner.to_string()).into(),
-        other => {
-            // Rhai appends "(line 1, position 2)" to the text; the place is told apart.
-            let text = other.to_string();
-            let text = text.rfind(" (line ").map_or(text.as_str(), |end| &text[..end]);
-            Failure::new(Kind::Script, text).at(place).into()
-        }
+        other => super::explain::explain(other).at(place).into(),
     }
 }
 

@@ -10,7 +10,7 @@ use rhai::packages::{
 };
 use rhai::{
     AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, ParseErrorType,
-    Position, Scope, Shared,
+    Position, Scope, Shared, def_package,
 };
 
 use super::adapters::ScriptAdapters;
@@ -24,40 +24,52 @@ use crate::primitives;
 use crate::primitives::bridge::Seat;
 use crate::primitives::closure::{detach, halt_of};
 
+def_package! {
+    /// What the language has of its own: everything but clocks, for what they say is not on record.
+    pub(super) LanguagePackage(module):
+        CorePackage, LanguageCorePackage, ArithmeticPackage, LogicPackage, BasicIteratorPackage,
+        BasicFnPackage, BasicStringPackage, MoreStringPackage, BasicArrayPackage, BasicBlobPackage,
+        BasicMapPackage, BasicMathPackage
+    {}
+}
+
+/// The package is the same for every engine. Its functions are looked up when they are called first.
+fn language() -> &'static LanguagePackage {
+    static LANGUAGE: OnceLock<LanguagePackage> = OnceLock::new();
+    LANGUAGE.get_or_init(LanguagePackage::new_lazy)
+}
+
+/// An engine that knows nothing but the language.
+#[cfg(test)]
+pub(super) fn plain() -> Engine {
+    let mut engine = Engine::new_raw();
+    LanguagePackage::new().register_into_engine(&mut engine);
+    engine
+}
+
 /// Builds an engine with the primitives. With a seat it can act; without one it can only compile and check.
 ///
 /// # Errors
 /// If the standard library does not load, which a test rules out.
 pub fn build(seat: Option<&Seat>) -> Result<Engine, ScriptError> {
     let mut engine = Engine::new_raw();
-    CorePackage::new().register_into_engine(&mut engine);
-    LanguageCorePackage::new().register_into_engine(&mut engine);
-    ArithmeticPackage::new().register_into_engine(&mut engine);
-    LogicPackage::new().register_into_engine(&mut engine);
-    BasicIteratorPackage::new().register_into_engine(&mut engine);
-    BasicFnPackage::new().register_into_engine(&mut engine);
-    BasicStringPackage::new().register_into_engine(&mut engine);
-    MoreStringPackage::new().register_into_engine(&mut engine);
-    BasicArrayPackage::new().register_into_engine(&mut engine);
-    BasicBlobPackage::new().register_into_engine(&mut engine);
-    BasicMapPackage::new().register_into_engine(&mut engine);
-    BasicMathPackage::new().register_into_engine(&mut engine);
-    // The packages above leave out the one with clocks. What is evaluated must be on record, so no `eval` either.
+    language().register_into_engine(&mut engine);
+    // What is evaluated must be on record, so there is no `eval`.
     engine.disable_symbol("eval");
     engine.set_optimization_level(OptimizationLevel::Simple);
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
     engine.set_max_call_levels(48);
     engine.set_max_expr_depths(96, 64);
-    engine.register_global_module(primitives::face().module.into());
+    engine.register_global_module(Shared::clone(&primitives::face().module));
     if let Some(seat) = seat {
         engine.set_default_tag(Dynamic::from(seat.clone()));
         let lane = seat.lane.clone();
         let cancel = lane.run().cancel.clone();
         engine.on_progress(move |_| cancel.is_cancelled().then(|| Dynamic::from(Stop::Cancelled)));
         engine.on_print(move |text| {
-            if lane.is_live() || lane.run().mode == crate::effect::Mode::Plan {
-                lane.emit(What::Note { text: lane.run().redactor.text(text) });
+            if lane.tells() {
+                lane.emit(What::Printed { text: lane.run().redactor.text(text) });
             }
         });
     }
@@ -172,7 +184,7 @@ impl Script {
     pub fn run(&mut self) -> Result<Dynamic, Halt> {
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut self.scope, &self.ast)
-            .map_err(|error| halt_of(&error))
+            .map_err(|error| placed(halt_of(&error), self.ast.source().unwrap_or_default()))
     }
 
     /// Evaluates one more piece of script in the same scope, as the REPL does; functions defined before are kept.
@@ -190,7 +202,7 @@ impl Script {
         let result = self
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole)
-            .map_err(|error| halt_of(&error));
+            .map_err(|error| placed(halt_of(&error), name));
         self.ast = whole.clone_functions_only();
         result
     }
@@ -238,7 +250,7 @@ impl Script {
     /// Compiles a piece that may use the variables of the pieces before it.
     fn compile(&self, name: &str, text: &str) -> Result<AST, ScriptError> {
         let mut ast = self.engine.compile_with_scope(&self.scope, text).map_err(|error| {
-            let told = said(name, &error);
+            let told = said(name, text, &error);
             match error.err_type() {
                 ParseErrorType::VariableUndefined(word) => self.suggest(word, told),
                 _ => told,
@@ -317,6 +329,17 @@ impl Script {
             .map(|map| map.keys().map(ToString::to_string).collect())
             .unwrap_or_default()
     }
+}
+
+/// Errors at the top of a script do not say which it is.
+fn placed(mut halt: Halt, file: &str) -> Halt {
+    if let Halt::Failure(failure) = &mut halt
+        && let Some(place) = &mut failure.place
+        && place.file.is_empty()
+    {
+        file.clone_into(&mut place.file);
+    }
+    halt
 }
 
 fn prepare(

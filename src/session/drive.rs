@@ -107,12 +107,15 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         let rebuilding = direction != Direction::Forward;
         let run = Arc::new(begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?);
         let lanes = lanes(setup, &run)?;
-        lanes[0].emit(What::RunBegan {
-            title: setup.info.title.clone(),
-            runbook: setup.info.runbook.clone(),
-            targets: setup.info.targets.clone(),
-            mode: setup.word.to_owned(),
-        });
+        // What this process began and the operator then wants undone needs no second heading.
+        if !(rebuilding && interrupted) {
+            lanes[0].emit(What::RunBegan {
+                title: setup.info.title.clone(),
+                runbook: setup.info.runbook.clone(),
+                targets: setup.info.targets.clone(),
+                mode: setup.word.to_owned(),
+            });
+        }
         // Adapters and closures need the engines as long as anything may be undone.
         let scripts = Mutex::new(Vec::new());
         let evaluated = if rebuilding {
@@ -421,7 +424,7 @@ impl Ending<'_> {
                 let message = format!("undo was interrupted ({stop}); `resume` goes on with it");
                 return self.end(Status::Paused, message, failure, Some(stop), Vec::new());
             }
-            Err(Halt::Failure(failure)) => Undone { done: 0, failed: vec![*failure] },
+            Err(Halt::Failure(failure)) => Undone { failed: vec![*failure], ..Undone::default() },
         };
         let failed = u32::try_from(undone.failed.len()).unwrap_or(u32::MAX);
         self.lanes[0].emit(What::UndoEnded { done: undone.done, failed });
@@ -429,19 +432,24 @@ impl Ending<'_> {
             undone.failed.iter().filter_map(|failure| failure.call.clone()).collect();
         if failed > 0 {
             let message = format!(
-                "failed, and {failed} of {} undos failed too; `rollback` tries them again",
+                "failed; {failed} of {} undos failed too, `rollback` tries them again",
                 undone.done + failed
             );
             let failure = failure.or_else(|| undone.failed.into_iter().next());
             return self.end(Status::Failed, message, failure, None, calls);
         }
         self.clean();
-        let message = if failure.is_some() {
-            "failed; everything was rolled back"
-        } else {
-            "everything was rolled back"
+        let what = match (undone.done, undone.left.as_slice()) {
+            (0, []) => "there was nothing to undo".to_owned(),
+            (_, []) => "everything was rolled back".to_owned(),
+            (done, left) => {
+                let part = if done > 0 { "the rest was rolled back; " } else { "" };
+                format!("{part}cannot be undone: {}", left.join(", "))
+            }
         };
-        self.end(Status::RolledBack, message.to_owned(), failure, None, calls)
+        let message = if failure.is_some() { format!("failed; {what}") } else { what };
+        let status = if undone.left.is_empty() { Status::RolledBack } else { Status::Failed };
+        self.end(status, message, failure, None, calls)
     }
 
     fn undo_on_a_thread(&self) -> Result<Undone> {
@@ -497,7 +505,9 @@ impl Ending<'_> {
         let id = self.setup.info.id.as_str();
         let next = match status {
             Status::Paused | Status::Unknown => Some(format!("upgrade-host resume {}", short(id))),
-            Status::Failed => Some(format!("upgrade-host rollback {}", short(id))),
+            Status::Failed if !failed.is_empty() || !debts.is_empty() => {
+                Some(format!("upgrade-host rollback {}", short(id)))
+            }
             Status::Planned if failure.is_none() && stop.is_none() => None,
             _ if !debts.is_empty() => Some("upgrade-host debts".to_owned()),
             _ => None,

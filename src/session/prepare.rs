@@ -82,6 +82,12 @@ pub(super) fn fresh(
         params.insert(name.clone(), values.values);
     }
     secrets.add_all(&references);
+    // Those that need neither a command nor the operator are had at once: a slip is told before anything is done.
+    for (name, reference) in &references {
+        if matches!(reference, Reference::Env(_) | Reference::File(_)) {
+            redactor.add(&secrets.reveal(name)?);
+        }
+    }
     references.extend(config.secrets.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Settings {

@@ -198,6 +198,15 @@ impl Site {
         self.program(&[verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"])
     }
 
+    /// Runs it with a password of the application other than the right one.
+    pub(crate) fn run_with_password(&self, password: &str) -> Ended {
+        self.write("wrong", password);
+        let file = self.path("wrong");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let password = format!("password=file:{}", file.display());
+        self.program(&["run", "book.rhai", "--set", &password])
+    }
+
     /// Begins to run it, kills it with -9 once `happened`, and waits for its end.
     pub(crate) fn kill_when(&self, what: &str, happened: impl FnMut() -> bool) {
         let mut child = self.start(&["run", "book.rhai", "--set", "password=env:OBS_PASSWORD"]);
