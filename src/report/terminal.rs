@@ -184,9 +184,10 @@ impl Terminal {
             What::Printed { .. }
             | What::Note { .. }
             | What::Warning { .. }
-            | What::UndoBegan { .. } => true,
-            What::CallBegan { access: Access::Read, .. } => true,
-            What::CallProgress { .. } | What::Output { .. } => true,
+            | What::UndoBegan { .. }
+            | What::CallBegan { access: Access::Read, .. }
+            | What::CallProgress { .. }
+            | What::Output { .. } => true,
             What::CallEnded { call, end, .. } => {
                 let reads = |one: &Running| one.call == *call && one.access == Access::Read;
                 if self.running.iter().any(reads) && !matches!(end, CallEnd::Stopped(_)) {

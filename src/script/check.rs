@@ -54,7 +54,7 @@ impl Known<'_> {
             || BUILTIN.lines().any(|known| known == name)
             || stdlib::library()
                 .iter()
-                .flat_map(|file| file.functions())
+                .flat_map(stdlib::Library::functions)
                 .any(|(own, _)| own == name)
             || self.all.get_or_init(|| names(self.engine)).contains(name)
     }
@@ -115,7 +115,7 @@ fn key_at(text: &str, key: &str, map: Position) -> Position {
         let wanted: Vec<char> = key.chars().collect();
         for at in skip..letters.len() {
             let end = at + wanted.len();
-            let alone = !(at > 0 && name(at - 1)) && !name(end);
+            let alone = !((at > 0 && name(at - 1)) || name(end));
             if alone && letters.get(at..end) == Some(&wanted[..]) {
                 let place = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
                 return Position::new(place(number + 1), place(at + 1));

@@ -35,11 +35,11 @@ fn a_limit_of_lanes_is_kept() {
 
 #[test]
 fn captured_variables_are_each_lane_s_own() {
-    let code = r#"
+    let code = r"
         let list = [0];
         let seen = each([1, 2, 3], |n| { list.push(n); list });
         print(seen); print(list);
-    "#;
+    ";
     let said = Cli::new().run(&["-e", code]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "[[0, 1], [0, 2], [0, 3]]\n[0]\n"));
 }

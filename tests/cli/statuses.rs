@@ -116,7 +116,7 @@ fn a_run_that_another_process_drives_is_6() {
 fn a_runbook_that_was_changed_is_6_until_that_is_accepted() {
     let cli = Cli::new();
     let book = |word: &str| {
-        cli.write("book.rhai", &format!("//! A book\nsh(\"echo {word} >> words\", #{{ undo: \"true\" }});\nask(\"Which?\");\n"))
+        cli.write("book.rhai", &format!("//! A book\nsh(\"echo {word} >> words\", #{{ undo: \"true\" }});\nask(\"Which?\");\n"));
     };
     book("one");
     assert_eq!(cli.run(&["book.rhai"]).code, Some(3));
