@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "call",
             "effect",
             "error",
             "event",
