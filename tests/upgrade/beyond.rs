@@ -63,7 +63,7 @@ fn an_index_that_fails_is_waited_for_again() {
 
 #[test]
 fn in_steps_8_to_10_it_goes_on_where_it_stopped() {
-    let Some(server) = Server::new(&["index_ms_per_user=30", "replication_mode=UNSYNC"]) else {
+    let Some(server) = Server::new(&["index_ms_per_user=30"]) else {
         return;
     };
     let file = server.on_host(&format!("{HOME}/webapps/obs/liveUpdate/index.xml"));
@@ -72,7 +72,7 @@ fn in_steps_8_to_10_it_goes_on_where_it_stopped() {
 
     let mut run = server.begin(&[&BY_CONSOLE[..], &["--set", "replication_timeout=1s"]].concat());
     run.wait("the index begins", |_| server.count("INDEX", "user") > 0);
-    server.set(&["deny_status_for=ops@example.com"]);
+    server.set(&["deny_status_for=ops@example.com", "replication_mode=UNSYNC"]);
     run.end().expect(3).expect_failure("ops@example.com");
     let out = |server: &Server| {
         let states = server.states();

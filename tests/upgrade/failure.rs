@@ -24,7 +24,7 @@ fn in_steps_1_to_3_users_notice_nothing() {
             "replication_off=echo no >&2; exit 3",
         ])
         .expect(1)
-        .expect_failure("exit status 3");
+        .expect_failure("ended with status 3");
     server
         .upgrade(&["--set", "replication_restart=false"])
         .expect(1)
@@ -79,7 +79,7 @@ fn in_steps_5_to_7_the_old_version_runs_again() {
     server
         .upgrade(&[&BY_CONSOLE[..], &["--set", "stop_timeout=2s"]].concat())
         .expect(4)
-        .expect_failure("still runs");
+        .expect_failure("timed out after 2s");
     server.set(&["stop_hangs=false"]);
     server.is_as_it_was();
     server.users_went_out_and_in_once();
