@@ -72,7 +72,7 @@ fn in_steps_8_to_10_it_goes_on_where_it_stopped() {
 
     let mut run = server.begin(&[&BY_CONSOLE[..], &["--set", "replication_timeout=1s"]].concat());
     run.wait("the index begins", |_| server.count("INDEX", "user") > 0);
-    server.set(&["deny_status_for=ops@example.com", "replication_mode=UNSYNC"]);
+    server.set(&["deny_status_for=ops@example.com", "sync_delay_ms=100000"]);
     run.end().expect(3).expect_failure("ops@example.com");
     let out = |server: &Server| {
         let states = server.states();
@@ -85,7 +85,7 @@ fn in_steps_8_to_10_it_goes_on_where_it_stopped() {
     server.resume().expect(3).expect_failure("replication");
     assert_eq!(out(&server), 0);
 
-    server.set(&["replication_mode="]);
+    server.set(&["sync_delay_ms=200"]);
     server.resume().expect(3).expect_failure("<patch>");
     server.replication_is(true);
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::server::{BACKUP, BY_CONSOLE, HOME, PACKAGE, Server};
+use super::server::{BACKUP, BY_CONSOLE, PACKAGE, Server};
 
 const REPLICATION_OWED: [&str; 1] = ["replication on"];
 const NOTHING: [&str; 0] = [];
@@ -109,17 +109,34 @@ fn in_steps_5_to_7_the_old_version_runs_again() {
         ])
     };
     let before = home();
-    server.host.ok(&format!("truncate -s -100 {PACKAGE}"));
-    server.upgrade(&BY_CONSOLE);
+    let mut run = server.begin(&BY_CONSOLE);
+    run.until_step("4");
+    let package = fs::read(server.on_host(PACKAGE)).unwrap();
+    fs::write(server.on_host(PACKAGE), &package[..package.len() - 100]).unwrap();
+    run.end().expect(4).expect_failure("damaged");
     let unchanged = |line: &&str| !line.contains("rpsSend.xml") && !line.starts_with('d');
     assert!(before.lines().filter(unchanged).eq(home().lines().filter(unchanged)));
     server.is_as_it_was();
 
     // Here the interface: it is up again.
     server.again(&[]);
-    server.host.ok(&format!("echo rubbish >{PACKAGE}"));
-    let ended = server.upgrade(&["--set", "lockout=interface", "--set", "interface=svc0"]);
+    let mut run = server.begin(&["--set", "lockout=interface", "--set", "interface=svc0"]);
+    run.until_step("4");
+    fs::write(server.on_host(PACKAGE), "rubbish").unwrap();
+    run.end().expect(4).expect_failure("no archive");
     server.is_as_it_was();
-    eprintln!("{}", ended.tail());
-    assert_eq!(server.read(&format!("{HOME}/version.txt")), "5.5.2.0\n");
+    assert_eq!(server.debts(), REPLICATION_OWED);
+}
+
+#[test]
+fn a_package_that_is_no_archive_is_found_out_before_anything_happens() {
+    let Some(server) = Server::new(&[]) else { return };
+    server.host.ok(&format!("echo rubbish >{PACKAGE}"));
+
+    server.upgrade(&[]).expect(1).expect_failure("no archive");
+
+    server.is_as_it_was();
+    assert!(server.audit().iter().all(|line| line.kind != "CHANGE"));
+    assert_eq!(server.count("START", "ready"), 1);
+    assert_eq!(server.debts(), NOTHING);
 }

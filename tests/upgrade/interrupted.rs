@@ -43,7 +43,7 @@ fn a_cut_link_is_sat_out() {
     server.host.heal();
 
     run.end().expect(0);
-    server.is_upgraded();
+    server.is_upgraded_after_a_cut();
     server.users_went_out_and_in_once();
     assert_eq!(server.count("START", "ready"), 2);
 }
