@@ -37,7 +37,7 @@ fn in_steps_1_to_3_users_notice_nothing() {
     server.again(&[]);
     server.host.ok(&format!("mkdir -p {BACKUP} && mount -t tmpfs -o size=12k tmpfs {BACKUP}"));
     let ended = server.upgrade(&[]).expect(4).expect_failure("No space left on device");
-    assert_eq!(ended.last("run_ended")["failure"]["kind"], "disk");
+    assert_eq!(ended.last("run_ended")["failure"]["kind"], "conflict");
     server.is_as_it_was();
     server.replication_is(false);
     assert_eq!(server.debts(), REPLICATION_OWED);
