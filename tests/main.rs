@@ -8,3 +8,4 @@ mod cli;
 mod lab;
 mod repl;
 mod support;
+mod upgrade;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::context::Cx;
 use super::lane::Lane;
 use crate::call::Access;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::journal::{Debt, Inverse};
 
 /// What an action would do, given the state before.
@@ -107,6 +107,9 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Notes down in the run what later calls need to know of this one. Called whenever the call begins, is planned or is
     /// recalled, also if it fails afterwards.
     fn remember(&self, _lane: &Lane, _before: &Self::Before) {}
+
+    /// Notes down in `before` how the last try, which ended the run, failed; called when a resumed run tries again.
+    fn again(&self, _before: &mut Self::Before, _failure: &Failure) {}
 
     /// Returns whether this output means that something changed.
     fn changed(&self, _output: &Self::Output) -> bool {

@@ -11,7 +11,7 @@ use super::context::{Mode, Run, Secrets, SystemClock, Target, Targets};
 use super::{Lane, Nobody, Obligations, Redactor, Registry};
 use crate::error::{Failure, Result};
 use crate::event::{Event, Status, What};
-use crate::journal::{Cursor, RunInfo, Sqlite, Store};
+use crate::journal::{Body, Cursor, RunInfo, Sqlite, Store};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Local};
 
@@ -140,6 +140,17 @@ impl Bench {
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)
+    }
+
+    /// Ends the run as paused after this failure, so that the next lane tries its call again.
+    pub(crate) fn pause_after(&self, failure: &Failure) {
+        let store = Sqlite::open(&self.dir.path().join("state")).unwrap();
+        let body = Body::Ended {
+            status: Status::Paused,
+            failed: failure.call.iter().cloned().collect(),
+            message: String::new(),
+        };
+        store.append_durable(&self.id, body, Vec::new()).unwrap();
     }
 
     /// Returns what happened, for assertions.

@@ -73,7 +73,10 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
         Recall::Again(recorded) if recorded.inverse.is_some() => {
             one.remember(&recorded);
             one.began();
-            let before = decode::<A::Before>(&call, recorded.before)?;
+            let mut before = decode::<A::Before>(&call, recorded.before)?;
+            if let Some(Outcome::Failed { failure }) = &recorded.outcome {
+                action.again(&mut before, failure);
+            }
             one.intend(&before)?;
             let applied = one.carry_out(&before);
             one.end(&before, applied)

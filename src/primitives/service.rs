@@ -288,7 +288,18 @@ impl Service {
             return Ok(state);
         }
         let command = self.command(&state.manager, verb)?.timeout(Some(timeout));
-        let exit = cx.exec(&command)?;
+        let exit = match cx.exec(&command) {
+            // What counts is what runs, also if the command hangs.
+            Err(Halt::Failure(mut failure)) if failure.kind == Kind::Timeout && !failure.lost => {
+                let state = self.state(cx)?;
+                if reached(&state) {
+                    return Ok(state);
+                }
+                failure.hint = Some(looked_at(&state));
+                return Err(failure.into());
+            }
+            exit => exit?,
+        };
         let mut pace = Pace::up_to(PAUSE);
         loop {
             let state = self.state(cx)?;
@@ -305,7 +316,7 @@ impl Service {
                     self.name,
                     units::say_duration(timeout)
                 );
-                failure.hint = Some(format!("What was looked at: {}.", state.evidence.join("; ")));
+                failure.hint = Some(looked_at(&state));
                 return Err(failure.into());
             }
             cx.progress(Progress {
@@ -322,6 +333,10 @@ impl Service {
     fn key(&self) -> String {
         format!("service {}", self.name)
     }
+}
+
+fn looked_at(state: &State) -> String {
+    format!("What was looked at: {}.", state.evidence.join("; "))
 }
 
 fn parse(out: &str) -> State {

@@ -223,6 +223,12 @@ impl Host {
         lab(["ps", &self.name]).lines().map(str::to_owned).collect()
     }
 
+    /// Returns the directory at which this machine sees the host's files, until its next boot. Links
+    /// with absolute targets lead out of it.
+    pub(crate) fn root(&self) -> PathBuf {
+        PathBuf::from(lab(["root", &self.name]).trim())
+    }
+
     /// Loses every packet from and to the address for ssh. The link stays up: a silent peer.
     pub(crate) fn cut(&self) {
         self.odd.store(true, Ordering::Relaxed);

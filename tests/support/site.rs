@@ -25,7 +25,8 @@ pub(crate) struct Site {
     port: u16,
 }
 
-fn simulator() -> &'static Path {
+/// The program of the simulated server, built if need be.
+pub(crate) fn simulator() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         // `cargo test --test main` alone does not build examples.

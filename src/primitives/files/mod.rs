@@ -32,7 +32,7 @@ use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
 use read::{Checksum, Exists, FileInfo, LIMIT, ReadFile};
 use restore::Restore;
 pub(super) use state::require;
-use unpack::{Unpack, UnpackUndo};
+use unpack::{Unpack, UnpackDry, UnpackUndo};
 use write::{Content, ReplaceInFile, WriteFile};
 
 const PATH: Field = field("path", Type::Text, "", "The absolute path on the target.");
@@ -234,6 +234,7 @@ const UNPACK: Primitive = Primitive {
             "\"inside\"",
             "`\"any\"` accepts symbolic links that lead out of the directory.",
         ),
+        field("dry", Type::Bool, "false", "Unpacks nothing; makes sure that it could be unpacked."),
     ],
     returns: "bool: true",
     example: r#"unpack("/root/obsr-5.5.3.tar.gz", "/usr/local/obs", #{ exclude: ["conf/*"] });"#,
@@ -441,6 +442,9 @@ fn unpack_into(ctx: &Ctx<'_>, archive: &str, directory: &str, options: Map) -> R
         owner: owner(&options)?,
         any_links,
     };
+    if options.flag("dry", false) {
+        return ask(ctx, UnpackDry(action)).map(|_| true);
+    }
     act(ctx, &action).map(|_| true)
 }
 

@@ -7,7 +7,7 @@ use std::process::Command as Process;
 
 use super::place::{Copy, MakeDir, Move, Remove};
 use super::read::{Checksum, Exists, FileInfo, ReadFile};
-use super::unpack::Unpack;
+use super::unpack::{Unpack, UnpackDry};
 use super::write::{Content, ReplaceInFile, WriteFile};
 use super::*;
 use crate::effect::bench::Bench;
@@ -745,6 +745,22 @@ fn leading_parts_are_stripped_and_links_to_directories_stay() {
     assert!(case.dir().join("home/user").is_symlink());
     assert_eq!(case.undo(), (1, vec![]));
     assert_eq!(case.tree(), before);
+}
+
+#[test]
+fn a_dry_run_tells_an_archive_that_is_none_and_changes_nothing() {
+    let case = package();
+    case.sh("truncate -s -20 p.tar.xz; echo rubbish >none");
+    let before = case.tree();
+    let lane = case.bench.lane(Mode::Run);
+    let dry = |archive| query(&lane, None, UnpackDry(unpacking(&case, archive)));
+
+    assert_eq!(dry("p.tar.gz").unwrap().replaced, 3);
+    assert!(dry("p.tar.xz").unwrap_err().to_string().contains("damaged"));
+    assert!(dry("none").unwrap_err().to_string().contains("it is no archive"));
+
+    assert_eq!(case.tree(), before);
+    assert!(!case.spool().exists());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::path::At;
 use super::shell::{change, failure, read, script};
 use super::state::{Mark, Sort, State, require};
 use crate::call::Access;
-use crate::effect::{Action, Cx, Owes, Plan, Reconciled, inverse_of};
+use crate::effect::{Action, Cx, Owes, Plan, Query, Reconciled, inverse_of};
 use crate::error::{Failure, Kind, Result};
 use crate::journal::Inverse;
 use crate::transport::{Command, Stream};
@@ -413,6 +413,27 @@ impl Action for Unpack {
 
     fn result(&self, output: &Unpacked) -> Option<String> {
         Some(format!("{} entries, {} files replaced", output.entries, output.replaced))
+    }
+}
+
+/// Makes sure that an archive can be unpacked, and changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnpackDry(pub(super) Unpack);
+
+impl Query for UnpackDry {
+    const NAME: &'static str = "unpack_dry";
+    type Output = Unpacked;
+
+    fn summary(&self) -> String {
+        format!("look through {}", self.0.archive)
+    }
+
+    fn ask(&self, cx: &Cx<'_>) -> Result<Unpacked> {
+        self.0.look(cx).map(|found| Unpack::output(&found))
+    }
+
+    fn result(&self, output: &Unpacked) -> Option<String> {
+        Some(format!("{} entries, {} files would be replaced", output.entries, output.replaced))
     }
 }
 

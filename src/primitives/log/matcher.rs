@@ -12,6 +12,8 @@ use crate::event::Progress;
 
 /// How much of a line is kept for people.
 const SHOWN: usize = 1000;
+/// How many lines that tell of a failure are shown beyond the one that ended the wait.
+const SHOWN_AFTER: usize = 10;
 
 /// What ended the wait.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,7 @@ pub(super) struct Matcher {
     last: VecDeque<String>,
     keep: usize,
     seen: u64,
+    known: Vec<String>,
     verdict: Option<Verdict>,
     came: bool,
 }
@@ -61,14 +64,32 @@ impl Matcher {
             last: VecDeque::new(),
             keep,
             seen: 0,
+            known: Vec::new(),
             verdict: None,
             came: false,
         })
     }
 
+    /// Passes over these lines, which tell of failures that are known.
+    pub(super) fn knowing(mut self, lines: &[String]) -> Self {
+        self.known = lines.to_vec();
+        self
+    }
+
+    /// Returns whether a failure pattern matches.
+    pub(super) fn tells_failure(&self, line: &str) -> bool {
+        self.fail.iter().any(|pattern| pattern.is_match(line.as_bytes()))
+    }
+
     /// Takes a line. The first that decides ends it; on one and the same line failure wins.
     pub(super) fn line(&mut self, line: Line<'_>, now: Instant) {
-        if self.verdict.is_some() {
+        if let Some(verdict) = &self.verdict {
+            let more = verdict.failed.is_some()
+                && line.whole
+                && self.last.len() <= self.keep + SHOWN_AFTER;
+            if more && self.fail.iter().any(|pattern| pattern.is_match(line.bytes)) {
+                self.last.push_back(show(line.bytes));
+            }
             return;
         }
         self.came = true;
@@ -79,7 +100,11 @@ impl Matcher {
                 self.last.pop_front();
             }
         }
-        let failed = self.fail.iter().find(|pattern| pattern.is_match(line.bytes));
+        let failed = self
+            .fail
+            .iter()
+            .find(|pattern| pattern.is_match(line.bytes))
+            .filter(|_| self.known.is_empty() || !self.known.contains(&show(line.bytes)));
         let by = failed.unwrap_or(&self.pattern);
         if let Some(captures) = by.captures(line.bytes) {
             self.verdict = Some(Verdict {
@@ -88,7 +113,8 @@ impl Matcher {
                 captures: caught(by, &captures),
                 file: line.path.to_owned(),
             });
-            if !line.whole {
+            // What a failure is known by must be shown, be it half a line.
+            if !line.whole || self.last.is_empty() {
                 self.last.push_back(show(line.bytes));
             }
         }

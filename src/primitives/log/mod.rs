@@ -118,7 +118,7 @@ const WAIT: Primitive = Primitive {
     failure: "`check` if a failure pattern matched, `timeout` if nothing did in time; each with the last lines. `denied` if the file may not be read.",
     plan: "Says what it would wait for, how long, and which file it would read now.",
     undo: "Nothing: it only waits.",
-    resume: "Reads on from the place that was recorded when it began, also through files rotated away or compressed meanwhile; the timeout begins anew.",
+    resume: "Reads on from the place that was recorded when it began, also through files rotated away or compressed meanwhile; the timeout begins anew. Lines that told of the failure which paused the run are passed over.",
 };
 
 fn log_mark(

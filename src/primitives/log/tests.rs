@@ -360,6 +360,40 @@ fn resume_finds_what_was_written_while_nobody_looked() {
 }
 
 #[test]
+fn a_run_that_a_failure_in_the_log_paused_is_resumed_behind_that_failure() {
+    let (bench, dir) = bench();
+    let file = dir.join("index.log");
+    append(&file, "0,INFO,before\n");
+    let wait_after_mark = || {
+        let lane = bench.lane(Mode::Run);
+        let action = WaitLog {
+            since: Some(mark(&lane, &file)),
+            fail: vec!["failed for|stopped after".to_owned()],
+            ..wait("all users finished", &file)
+        };
+        (lane, action)
+    };
+    let (lane, action) = wait_after_mark();
+    append(&file, "1,ERROR,failed for user 'b'\n2,ERROR,stopped after 1 of 2 users\n");
+    let first = failure(perform(&lane, None, &action));
+    assert!(first.message.contains("failed for user 'b'"), "{}", first.message);
+    assert!(first.stdout.ends_with("stopped after 1 of 2 users\n"), "{}", first.stdout);
+    bench.pause_after(&first);
+
+    // It fails again, elsewhere, before it is resumed: that is news.
+    append(&file, "3,INFO,started\n4,ERROR,failed for user 'c'\n");
+    let (lane, action) = wait_after_mark();
+    let second = failure(perform(&lane, None, &action));
+    assert!(second.message.contains("failed for user 'c'"), "{}", second.message);
+    bench.pause_after(&second);
+
+    append(&file, "5,INFO,started\n6,INFO,all users finished\n");
+    let (lane, action) = wait_after_mark();
+    let seen = perform(&lane, None, &action).unwrap();
+    assert_eq!(seen.line, "6,INFO,all users finished");
+}
+
+#[test]
 fn a_failure_in_the_log_ends_the_wait_with_the_last_lines() {
     let (bench, dir) = bench();
     let file = dir.join("{date:%Y-%m-%d}.log");

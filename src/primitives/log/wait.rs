@@ -58,6 +58,9 @@ pub(super) struct Start {
     pub(super) now: Option<String>,
     /// Whether its directory exists.
     pub(super) directory: bool,
+    /// Lines that tell of failures for which the run was paused already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) known: Vec<String>,
 }
 
 /// What a wait saw.
@@ -82,6 +85,21 @@ impl WaitLog {
         let progress = self.progress.as_deref().map(|pattern| (pattern, self.unit.as_str()));
         Matcher::new(&self.pattern, &self.fail, progress, self.lines)
             .map_err(|error| Failure::input(error.to_string()).into())
+    }
+
+    /// After a failure: what a writer has to say of it often comes in several lines.
+    fn read_on(&self, cx: &Cx<'_>, feed: &mut Feed, matcher: &mut Matcher) {
+        // The failure is known; that it cannot be told more exactly, or is not waited for, is no other.
+        for _ in 0..SPINS {
+            match feed.round(cx, matcher) {
+                Ok(Step::More) => {}
+                Ok(_) if cx.sleep(PAUSE).is_ok() => {
+                    drop(feed.round(cx, matcher));
+                    return;
+                }
+                _ => return,
+            }
+        }
     }
 
     fn timed_out(&self, path: Option<&str>, silent: Duration, matcher: &Matcher) -> Failure {
@@ -145,7 +163,7 @@ impl Action for WaitLog {
         let (end, directory) = end_of(cx, &source)?;
         let now = end.path.clone();
         let position = self.since.as_ref().map_or(end, |mark| mark.position.clone());
-        Ok(Start { position, now, directory })
+        Ok(Start { position, now, directory, known: Vec::new() })
     }
 
     fn plan(&self, before: &Start) -> Plan<Start, Seen> {
@@ -176,7 +194,7 @@ impl Action for WaitLog {
 
     fn apply(&self, cx: &Cx<'_>, before: &Start) -> Result<Seen> {
         let mut feed = Feed::new(Source::parse(&self.file)?, &before.position);
-        let mut matcher = self.matcher()?;
+        let mut matcher = self.matcher()?.knowing(&before.known);
         let timeout = Duration::from_millis(self.timeout_ms);
         let quiet = Duration::from_millis(self.quiet_ms);
         let started = Instant::now();
@@ -209,6 +227,9 @@ impl Action for WaitLog {
             if let Some(verdict) = matcher.verdict().cloned() {
                 if let Some(progress) = matcher.last_progress() {
                     tell(cx, progress);
+                }
+                if verdict.failed.is_some() {
+                    self.read_on(cx, &mut feed, &mut matcher);
                 }
                 return ended(&verdict, &matcher, started);
             }
@@ -253,6 +274,12 @@ impl Action for WaitLog {
 
     fn owes(&self, _before: &Start) -> Owes {
         Owes::Nothing
+    }
+
+    fn again(&self, before: &mut Start, failure: &Failure) {
+        let Ok(matcher) = self.matcher() else { return };
+        let told = failure.stdout.lines().filter(|line| matcher.tells_failure(line));
+        before.known.extend(told.map(str::to_owned));
     }
 
     fn changed(&self, _output: &Seen) -> bool {

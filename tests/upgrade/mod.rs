@@ -1,0 +1,11 @@
+//! The whole upgrade of a simulated server over real ssh, looked at from outside.
+
+mod beyond;
+mod failure;
+mod interrupted;
+mod lockout;
+mod login;
+mod plan;
+mod program;
+mod quick;
+mod server;
