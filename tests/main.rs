@@ -4,3 +4,4 @@ mod adapters;
 mod architecture;
 mod lab;
 mod support;
+mod sweep;
