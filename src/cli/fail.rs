@@ -45,6 +45,8 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
             ));
             return Exit::Journal;
         }
+        SessionError::Gone { .. } => one(&Failure::input(error.to_string())
+            .with_hint("Nothing was done. Restore by hand from the copies that the runbook made.")),
         SessionError::Over { .. } => {
             one(&Failure::input(error.to_string()).with_hint("Start a new run."))
         }

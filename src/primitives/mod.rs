@@ -25,7 +25,7 @@ mod time;
 mod users;
 
 use bridge::Face;
-pub use files::clean_script;
+pub use files::{clean_script, needs_kept};
 
 use crate::effect::Registry;
 

@@ -3,7 +3,7 @@
 use rhai::{Dynamic, NativeCallContext};
 
 use super::bridge::{Face, Primitive, RhaiResultOf, Type, field, lane, raise};
-use crate::effect::{Mode, Registry};
+use crate::effect::Registry;
 use crate::event::What;
 use crate::journal::Body;
 
@@ -42,11 +42,10 @@ const WARN: Primitive = Primitive {
 pub(crate) fn tell(ctx: &NativeCallContext<'_>, text: &Dynamic, warning: bool) -> RhaiResultOf<()> {
     let lane = lane(ctx)?;
     let text = lane.run().redactor.text(&text.to_string());
-    if lane.run().mode != Mode::Plan && !lane.is_live() {
-        return Ok(());
+    let news = lane.record(Body::Note { text: text.clone(), warning });
+    if news.map_err(|halt| raise(ctx, halt))? {
+        lane.emit(if warning { What::Warning { text } } else { What::Note { text } });
     }
-    lane.record(Body::Note { text: text.clone(), warning }).map_err(|halt| raise(ctx, halt))?;
-    lane.emit(if warning { What::Warning { text } } else { What::Note { text } });
     Ok(())
 }
 
