@@ -8,4 +8,5 @@ mod cli;
 mod lab;
 mod repl;
 mod support;
+mod sweep;
 mod upgrade;

@@ -49,6 +49,8 @@ pub(super) fn say_in(ui: &Ui, error: &SessionError, sources: crate::report::Sour
             ));
             return Exit::Journal;
         }
+        SessionError::Gone { .. } => one(&Failure::input(error.to_string())
+            .with_hint("Nothing was done. Restore by hand from the copies that the runbook made.")),
         SessionError::Over { .. } => {
             one(&Failure::input(error.to_string()).with_hint("Start a new run."));
         }

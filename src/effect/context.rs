@@ -295,10 +295,7 @@ impl Cx<'_> {
             .into());
         }
         if !command.reads {
-            run.touched
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(self.target.name.clone(), Arc::clone(&self.target));
+            self.touch();
         }
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let call = self.call.to_string();
@@ -376,6 +373,16 @@ impl Cx<'_> {
         failure.stdout = tail(&exit.stdout);
         failure.stderr = stderr;
         failure
+    }
+
+    /// Remembers that this run changed something on the target, so that it is cleaned up in the end.
+    pub(super) fn touch(&self) {
+        self.lane
+            .run()
+            .touched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(self.target.name.clone(), Arc::clone(&self.target));
     }
 
     /// Opens a TCP connection as seen from the target. An interrupt ends the wait for it.

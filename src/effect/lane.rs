@@ -12,7 +12,7 @@ use super::context::{Mode, Run, Target};
 use crate::call::CallKey;
 use crate::error::Result;
 use crate::event::{Event, What};
-use crate::journal::Inverse;
+use crate::journal::{Body, Inverse};
 
 /// The application that the adapter primitives act on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -301,14 +301,20 @@ impl Lane {
         }
     }
 
-    /// Adds something to the journal that is not a call, unless it is there already because this is a replay.
-    pub fn record(&self, body: crate::journal::Body) -> Result<()> {
-        match &self.0.run.store {
-            Some(store) if self.0.run.mode == Mode::Run && self.is_live() => {
-                Ok(store.append(&self.0.run.id, body)?)
-            }
-            _ => Ok(()),
+    /// Adds something to the journal that is not a call. Returns whether it is new, and not part of a replay.
+    pub fn record(&self, body: Body) -> Result<bool> {
+        let run = &self.0.run;
+        if run.mode == Mode::Plan {
+            return Ok(true);
         }
+        let told = run.cursor.lock().unwrap_or_else(PoisonError::into_inner).told(&body);
+        if told || !self.is_live() {
+            return Ok(false);
+        }
+        if let (Some(store), Mode::Run) = (&run.store, run.mode) {
+            store.append(&run.id, body)?;
+        }
+        Ok(true)
     }
 
     /// Tells what happened.

@@ -149,6 +149,8 @@ impl<A: Action> One<'_, A> {
             obligations.close(&recorded.target, key, ended);
         }
         if let Some(inverse) = &recorded.inverse {
+            // Another process changed something there; what it kept is this one's to remove.
+            self.cx.touch();
             self.push_undo(inverse.clone());
             if let Ok(before) = serde_json::from_value(recorded.before.clone()) {
                 self.action.remember(self.lane, &before);

@@ -66,6 +66,8 @@ pub struct Cursor {
     calls: HashMap<CallKey, Recorded>,
     lanes: HashMap<String, LaneRecord>,
     again: HashSet<String>,
+    /// What was told and is no call: steps and notes.
+    told: Vec<Body>,
     accept_change: bool,
 }
 
@@ -126,6 +128,7 @@ impl Cursor {
                     }
                 }
                 Body::Ended { failed, .. } => cursor.again.extend(failed.iter().cloned()),
+                Body::Step { .. } | Body::Note { .. } => cursor.told.push(record.body.clone()),
                 _ => {}
             }
         }
@@ -199,6 +202,12 @@ impl Cursor {
                 }))
             }
         }
+    }
+
+    /// Returns whether this step or note is on record, once for each time that it is.
+    pub fn told(&mut self, body: &Body) -> bool {
+        let found = self.told.iter().position(|told| told == body);
+        found.map(|at| self.told.remove(at)).is_some()
     }
 
     /// Finds a call by its identity alone, for undo, whose order follows the live stack.

@@ -167,10 +167,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         debts: Vec<DebtChange>,
     ) -> Result<(), JournalError>;
 
-    /// Changes how a run stands. Durable.
-    fn set_status(
+    /// Adds a record and changes how the run stands in one transaction, so that both tell the same. Durable.
+    fn turn(
         &self,
         run: &str,
+        body: Body,
         status: Status,
         due: Option<Timestamp>,
     ) -> Result<(), JournalError>;

@@ -171,6 +171,9 @@ pub enum Body {
         /// The process id of the program.
         pid: u32,
     },
+    /// The script is through. What the run kept on its targets for undo is removed now, so that from here on the run
+    /// can only end.
+    Closing,
     /// The run paused or ended; names the calls whose failure did it, which are tried again by `resume`.
     Ended {
         /// How.

@@ -37,17 +37,37 @@ const SCHEMA: &str = "
 type Ack = Sender<Result<(), String>>;
 
 enum Job {
-    Append { run: String, at: Timestamp, body: Box<Body>, debts: Vec<DebtChange>, ack: Option<Ack> },
-    Create { run: Box<RunInfo>, ack: Ack },
-    Status { run: String, status: Status, at: Timestamp, due: Option<Timestamp>, ack: Ack },
-    Sources { run: String, sources: Vec<Source>, ack: Ack },
+    Append {
+        run: String,
+        at: Timestamp,
+        body: Box<Body>,
+        debts: Vec<DebtChange>,
+        ack: Option<Ack>,
+    },
+    Create {
+        run: Box<RunInfo>,
+        ack: Ack,
+    },
+    Turn {
+        run: String,
+        at: Timestamp,
+        body: Box<Body>,
+        status: Status,
+        due: Option<Timestamp>,
+        ack: Ack,
+    },
+    Sources {
+        run: String,
+        sources: Vec<Source>,
+        ack: Ack,
+    },
 }
 
 impl Job {
     fn ack(&self) -> Option<&Ack> {
         match self {
             Self::Append { ack, .. } => ack.as_ref(),
-            Self::Create { ack, .. } | Self::Status { ack, .. } | Self::Sources { ack, .. } => {
+            Self::Create { ack, .. } | Self::Turn { ack, .. } | Self::Sources { ack, .. } => {
                 Some(ack)
             }
         }
@@ -177,13 +197,15 @@ impl Store for Sqlite {
         self.wait(|ack| Job::Append { run, at, body, debts, ack: Some(ack) })
     }
 
-    fn set_status(
+    fn turn(
         &self,
         run: &str,
+        body: Body,
         status: Status,
         due: Option<Timestamp>,
     ) -> Result<(), JournalError> {
-        self.wait(|ack| Job::Status { run: run.to_owned(), status, at: Timestamp::now(), due, ack })
+        let (run, at, body) = (run.to_owned(), Timestamp::now(), Box::new(body));
+        self.wait(|ack| Job::Turn { run, at, body, status, due, ack })
     }
 
     fn set_sources(&self, run: &str, sources: &[Source]) -> Result<(), JournalError> {
@@ -389,12 +411,7 @@ fn commit(
     for job in batch {
         match job {
             Job::Append { run, at, body, debts, .. } => {
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO records (run, seq, at, body)
-                         VALUES (?1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM records WHERE run = ?1), ?2, ?3)",
-                    )?
-                    .execute(params![run, at.to_string(), serde_json::to_string(body)?])?;
+                write_record(&transaction, run, *at, body)?;
                 for debt in debts {
                     change_debt(&transaction, run, *at, debt)?;
                 }
@@ -418,7 +435,8 @@ fn commit(
                 )?;
                 write_sources(&transaction, &run.id, &run.sources)?;
             }
-            Job::Status { run, status, at, due, .. } => {
+            Job::Turn { run, at, body, status, due, .. } => {
+                write_record(&transaction, run, *at, body)?;
                 let ended = (*status != Status::Running).then(|| at.to_string());
                 transaction.execute(
                     "UPDATE runs SET status = ?2, ended = ?3, due = ?4 WHERE id = ?1",
@@ -431,6 +449,21 @@ fn commit(
     failpoint.before();
     transaction.commit()?;
     failpoint.after();
+    Ok(())
+}
+
+fn write_record(
+    connection: &Connection,
+    run: &str,
+    at: Timestamp,
+    body: &Body,
+) -> Result<(), Box<dyn std::error::Error>> {
+    connection
+        .prepare_cached(
+            "INSERT INTO records (run, seq, at, body)
+             VALUES (?1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM records WHERE run = ?1), ?2, ?3)",
+        )?
+        .execute(params![run, at.to_string(), serde_json::to_string(body)?])?;
     Ok(())
 }
 

@@ -295,7 +295,7 @@ fn step(ctx: &NativeCallContext<'_>, name: &str, body: &FnPtr) -> RhaiResultOf<D
         lane.record(body)
     };
     let result = match note(true, true) {
-        Ok(()) => {
+        Ok(_) => {
             lane.emit(What::StepBegan);
             body.call_raw(ctx, None, [])
         }

@@ -28,7 +28,7 @@ mod users;
 use std::sync::OnceLock;
 
 use bridge::{Face, Faces};
-pub use files::clean_script;
+pub use files::{clean_script, needs_kept};
 
 use crate::effect::Registry;
 

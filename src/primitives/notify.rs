@@ -42,11 +42,10 @@ const WARN: Primitive = Primitive {
 pub(crate) fn tell(ctx: &NativeCallContext<'_>, text: &Dynamic, warning: bool) -> RhaiResultOf<()> {
     let lane = lane(ctx)?;
     let text = lane.run().redactor.text(&text.to_string());
-    if !lane.tells() {
-        return Ok(());
+    let news = lane.record(Body::Note { text: text.clone(), warning });
+    if news.map_err(|halt| raise(ctx, halt))? {
+        lane.emit(if warning { What::Warning { text } } else { What::Note { text } });
     }
-    lane.record(Body::Note { text: text.clone(), warning }).map_err(|halt| raise(ctx, halt))?;
-    lane.emit(if warning { What::Warning { text } } else { What::Note { text } });
     Ok(())
 }
 

@@ -34,8 +34,8 @@ pub enum OnInterrupt {
 pub(super) enum Direction {
     /// To go on to its end.
     Forward,
-    /// To be undone, for this reason.
-    Back(String),
+    /// To be undone, for this reason, after this failure if it was one.
+    Back(String, Option<Failure>),
 }
 
 /// Everything that a run needs.
@@ -124,8 +124,8 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
             evaluate(setup, &lanes, &scripts)
         };
         let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
-        if let Direction::Back(why) = &direction {
-            return end.undo(why, None);
+        if let Direction::Back(why, failure) = &direction {
+            return end.undo(why, failure.clone());
         }
         match evaluated {
             Evaluated::Finished => return end.finished(),
@@ -140,7 +140,8 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
                     }
                     ROLL_BACK => {
                         setup.cancel.reset();
-                        direction = Direction::Back("the operator interrupted the run".to_owned());
+                        let why = "the operator interrupted the run".to_owned();
+                        direction = Direction::Back(why, None);
                     }
                     _ => return end.paused(Stop::Cancelled, Vec::new()),
                 }
@@ -336,6 +337,9 @@ impl Ending<'_> {
             );
         }
         if self.debts().is_empty() {
+            if let Some(store) = &self.setup.store {
+                store.append_durable(&self.setup.info.id, Body::Closing, Vec::new())?;
+            }
             self.clean();
             return self.end(Status::Done, "done".to_owned(), None, None, Vec::new());
         }
@@ -515,8 +519,7 @@ impl Ending<'_> {
         let journal_failed = matches!(stop, Some(Stop::Journal(_)));
         if let (Some(store), false) = (&self.setup.store, journal_failed) {
             let body = Body::Ended { status, failed, message: message.clone() };
-            store.append_durable(id, body, Vec::new())?;
-            store.set_status(id, status, due)?;
+            store.turn(id, body, status, due)?;
         }
         let now = self.run.clock.now();
         self.lanes[0].emit(What::RunEnded {

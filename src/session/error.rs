@@ -45,6 +45,16 @@ pub enum SessionError {
         /// The difference, as a unified diff.
         diff: String,
     },
+    /// The run is through, and what it kept for undo is removed.
+    #[error(
+        "run {run} cannot be undone: it is through, and what it kept for that is removed ({what})"
+    )]
+    Gone {
+        /// The run.
+        run: String,
+        /// The newest change that cannot be taken back.
+        what: String,
+    },
     /// The run has ended and cannot be taken up.
     #[error("run {run} cannot be taken up: it is {status}")]
     Over {

@@ -12,7 +12,8 @@ use super::secrets::PromptSecret;
 use super::{interactive, prepare};
 use crate::effect::{Asker, Mode};
 use crate::event::{Event, Status};
-use crate::journal::{Body, DebtRow, Record, RunInfo, Source, Sqlite, Store};
+use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store};
+use crate::primitives;
 use crate::script::{self, Problem, Runbook, ScriptError};
 use crate::transport::Cancel;
 
@@ -181,7 +182,7 @@ impl Session {
         setup.store = Some(self.store.clone());
         setup.word = "resume";
         self.take_up(&setup.info)?;
-        Ok(drive(&setup, undoing.map_or(Direction::Forward, Direction::Back))?)
+        Ok(drive(&setup, undoing.unwrap_or(Direction::Forward))?)
     }
 
     /// Undoes what a run did, newest first, also days later.
@@ -200,21 +201,20 @@ impl Session {
         if run.status == Status::RolledBack {
             return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
         }
+        // Half of a way back would be worse than none.
+        if let Some(what) = gone(&self.store.records(&run.id)?) {
+            return Err(SessionError::Gone { run: run.id, what });
+        }
         let mut setup = prepare::recorded(self, run, order, voice)?;
         setup.store = Some(self.store.clone());
         setup.word = "rollback";
         self.take_up(&setup.info)?;
-        Ok(drive(&setup, Direction::Back("asked for by the operator".to_owned()))?)
+        Ok(drive(&setup, Direction::Back("asked for by the operator".to_owned(), None))?)
     }
 
     fn take_up(&self, run: &RunInfo) -> Result<(), SessionError> {
-        self.store.append_durable(
-            &run.id,
-            Body::Resumed { pid: std::process::id() },
-            Vec::new(),
-        )?;
-        self.store.set_status(&run.id, Status::Running, None)?;
-        Ok(())
+        let body = Body::Resumed { pid: std::process::id() };
+        Ok(self.store.turn(&run.id, body, Status::Running, None)?)
     }
 
     /// Returns the journal.
@@ -276,10 +276,23 @@ fn default_state(environment: &Environment) -> Option<PathBuf> {
     Some(base.join("upgrade-host"))
 }
 
-/// Why the run was being undone when it stopped, if it was.
-fn undoing(records: &[Record]) -> Option<String> {
+/// The way back, if the run was on it when it stopped.
+fn undoing(records: &[Record]) -> Option<Direction> {
     records.iter().rev().find_map(|record| match &record.body {
-        Body::UndoBegan { why, .. } => Some(why.clone()),
+        Body::UndoBegan { why, failure } => Some(Direction::Back(why.clone(), failure.clone())),
+        _ => None,
+    })
+}
+
+/// What of a run that is through could not be taken back any more, because what it kept for that is removed.
+fn gone(records: &[Record]) -> Option<String> {
+    records.iter().find(|record| record.body == Body::Closing)?;
+    records.iter().rev().find_map(|record| match &record.body {
+        Body::Intent { summary, inverse: Inverse::Action { name, action, .. }, .. }
+            if primitives::needs_kept(name, action) =>
+        {
+            Some(summary.clone())
+        }
         _ => None,
     })
 }

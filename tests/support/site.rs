@@ -1,11 +1,11 @@
 //! A site for one test: a directory, a simulated `AhsayOBS` server in it, and runs of the program against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The password of the server's administrator; its letters need care in forms, XML and shells.
@@ -18,11 +18,20 @@ pub(crate) struct Ended {
     pub(crate) out: String,
 }
 
+impl Ended {
+    fn of(output: &Output) -> Self {
+        let out = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        Self { code: output.status.code(), out: String::from_utf8_lossy(&out).into_owned() }
+    }
+}
+
 /// Removed with everything that runs in it when dropped.
 #[derive(Debug)]
 pub(crate) struct Site {
     dir: tempfile::TempDir,
     port: u16,
+    control: u16,
+    replication: u16,
 }
 
 /// The program of the simulated server, built if need be.
@@ -39,21 +48,32 @@ pub(crate) fn simulator() -> &'static Path {
     })
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that nothing listens on, and that no other site of this process has: sites are made side by side.
+fn free_ports() -> [u16; 3] {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    std::array::from_fn(|_| {
+        loop {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            if given.insert(port) {
+                return port;
+            }
+        }
+    })
 }
 
 impl Site {
     /// Makes the directory, without a server.
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), port: free_port() }
+        let [port, control, replication] = free_ports();
+        Self { dir: tempfile::tempdir().unwrap(), port, control, replication }
     }
 
     /// Makes a server with these settings and starts it.
     pub(crate) fn with_server(users: u32, settings: &[&str]) -> Self {
         let site = Self::new();
-        let [port, control, replication] =
-            [site.port, free_port(), free_port()].map(|port| port.to_string());
+        let [port, control, replication] = site.ports().map(|port| port.to_string());
         site.simulate(
             "create",
             &[
@@ -90,6 +110,11 @@ impl Site {
         site
     }
 
+    /// The ports of the server: HTTP, control, replication.
+    pub(crate) fn ports(&self) -> [u16; 3] {
+        [self.port, self.control, self.replication]
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -104,6 +129,14 @@ impl Site {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Makes the vendor's package of a version.
+    pub(crate) fn package(out: &Path, version: &str) {
+        let mut program = Command::new(simulator());
+        program.arg("package").arg("--out").arg(out);
+        program.args(["--version", version, "--without-exe"]).stdout(Stdio::null());
+        assert!(program.status().unwrap().success());
     }
 
     fn simulate(&self, command: &str, arguments: &[&str]) {
@@ -142,6 +175,19 @@ impl Site {
         self.read("obs.audit.log")
     }
 
+    /// A listing of the program, `runs` or `debts`.
+    pub(crate) fn listing(&self, verb: &str) -> Vec<serde_json::Value> {
+        let output = self.command(&[verb, "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The id of the newest run, and how it stands.
+    pub(crate) fn newest(&self) -> Option<(String, String)> {
+        let runs = self.listing("runs");
+        let text = |key: &str| Some(runs.first()?[key].as_str()?.to_owned());
+        Some((text("id")?, text("status")?))
+    }
+
     /// The states of the users on the server's disk, by the directory of each.
     pub(crate) fn states(&self) -> BTreeMap<String, String> {
         let users = fs::read_dir(self.home().join("user")).unwrap().map(Result::unwrap);
@@ -163,6 +209,10 @@ impl Site {
 
     /// Begins a run of the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_upgrade-host"));
         program.args(arguments).arg("--state").arg(self.path("state"));
         if self.path("upgrade-host.toml").exists() {
@@ -173,14 +223,18 @@ impl Site {
             .env_remove("XDG_CONFIG_HOME")
             .env("OBS_PASSWORD", PASSWORD);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        program.current_dir(self.dir.path()).spawn().unwrap()
+        program.current_dir(self.dir.path());
+        program
+    }
+
+    /// Runs the program until it ends itself, as if by kill -9, at a boundary of the journal: `7 before`, `7 after`.
+    pub(crate) fn dying(&self, at: &str, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).env("UPGRADE_HOST_DIE_AT", at).output().unwrap())
     }
 
     /// Runs the program to its end.
     pub(crate) fn program(&self, arguments: &[&str]) -> Ended {
-        let output = self.start(arguments).wait_with_output().unwrap();
-        let out = [output.stdout, output.stderr].concat();
-        Ended { code: output.status.code(), out: String::from_utf8_lossy(&out).into_owned() }
+        Ended::of(&self.command(arguments).output().unwrap())
     }
 
     /// Writes a runbook that acts on the server: `settings` are more settings of the adapter.

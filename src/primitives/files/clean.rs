@@ -1,5 +1,11 @@
 //! The end of a run on a target: nothing of ours stays.
 
+use serde_json::Value;
+
+use super::restore::Restore;
+use super::unpack::UnpackUndo;
+use crate::effect::Action;
+
 /// $1 run. Removes what the run's list names, only where the name is of our own form, and the run's directory. Ends with
 /// 0 if there is nothing.
 const CLEAN: &str = r#"
@@ -22,6 +28,16 @@ fi
 rm -rf "$S" || exit
 rmdir "$base" 2>/dev/null || :
 "#;
+
+/// Returns whether an undo needs what its run kept on the target, which [`clean_script`] removes.
+pub fn needs_kept(name: &str, action: &Value) -> bool {
+    match name {
+        UnpackUndo::NAME => true,
+        // Where nothing was there before, nothing was kept.
+        Restore::NAME => action["was"] != "",
+        _ => false,
+    }
+}
 
 /// Returns the shell script that removes what a run left on a target: `$1` is the run's id. It changes the target, and
 /// may be run again. The session runs it on every touched target once nothing of the run can be undone any more.
