@@ -35,7 +35,7 @@ pub(super) enum Direction {
     /// To go on to its end.
     Forward,
     /// To be undone, for this reason, after this failure if it was one.
-    Back(String, Option<Failure>),
+    Back(String, Option<Box<Failure>>),
 }
 
 /// Everything that a run needs.
@@ -125,7 +125,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         };
         let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
         if let Direction::Back(why, failure) = &direction {
-            return end.undo(why, failure.clone());
+            return end.undo(why, failure.as_deref().cloned());
         }
         match evaluated {
             Evaluated::Finished => return end.finished(),

@@ -279,7 +279,9 @@ fn default_state(environment: &Environment) -> Option<PathBuf> {
 /// The way back, if the run was on it when it stopped.
 fn undoing(records: &[Record]) -> Option<Direction> {
     records.iter().rev().find_map(|record| match &record.body {
-        Body::UndoBegan { why, failure } => Some(Direction::Back(why.clone(), failure.clone())),
+        Body::UndoBegan { why, failure } => {
+            Some(Direction::Back(why.clone(), failure.clone().map(Box::new)))
+        }
         _ => None,
     })
 }

@@ -62,7 +62,7 @@ impl Server {
         let [host] = lab.hosts();
         let program = simulator();
         let digest = Sha256::digest(fs::read(program).unwrap());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         if host
             .sh(&format!("echo {digest} /opt/obs_server | sha256sum --check --status"))
             .status

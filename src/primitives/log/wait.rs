@@ -88,7 +88,7 @@ impl WaitLog {
     }
 
     /// After a failure: what a writer has to say of it often comes in several lines.
-    fn read_on(&self, cx: &Cx<'_>, feed: &mut Feed, matcher: &mut Matcher) {
+    fn read_on(cx: &Cx<'_>, feed: &mut Feed, matcher: &mut Matcher) {
         // The failure is known; that it cannot be told more exactly, or is not waited for, is no other.
         for _ in 0..SPINS {
             match feed.round(cx, matcher) {
@@ -229,7 +229,7 @@ impl Action for WaitLog {
                     tell(cx, progress);
                 }
                 if verdict.failed.is_some() {
-                    self.read_on(cx, &mut feed, &mut matcher);
+                    Self::read_on(cx, &mut feed, &mut matcher);
                 }
                 return ended(&verdict, &matcher, started);
             }
