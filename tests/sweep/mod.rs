@@ -138,6 +138,8 @@ fn walk(
     files: &mut BTreeMap<String, String>,
     leftovers: &mut Vec<String>,
 ) {
+    // They count from when the server was made.
+    let dates = regex::Regex::new("Date=\"[0-9]+\"").unwrap();
     for entry in fs::read_dir(dir).into_iter().flatten().map(Result::unwrap) {
         let (path, own) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let name = format!("{name}/{own}");
@@ -159,9 +161,7 @@ fn walk(
             for (port, name) in site.ports().iter().zip(["HTTP", "CONTROL", "REPLICATION"]) {
                 text = text.replace(&port.to_string(), name);
             }
-            // They count from when the server was made.
-            let text =
-                regex::Regex::new("Date=\"[0-9]+\"").unwrap().replace_all(&text, "Date").into();
+            let text = dates.replace_all(&text, "Date").into();
             files.insert(name, text);
         }
     }
