@@ -208,6 +208,11 @@ pub enum What {
         /// What it would do.
         planned: Planned,
     },
+    /// What the script printed.
+    Printed {
+        /// The text.
+        text: String,
+    },
     /// A note of the runbook.
     Note {
         /// The text.

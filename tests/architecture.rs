@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "call",
             "effect",
             "error",
             "event",
@@ -106,8 +107,8 @@ fn all() -> Vec<(String, String)> {
                 .unwrap()
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
-                .map(|line| format!("{line}\n"))
-                .collect();
+                .collect::<Vec<_>>()
+                .join("\n");
             (name, text)
         })
         .collect()

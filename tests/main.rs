@@ -1,7 +1,11 @@
 //! Every integration test of the project, in one program.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod adapters;
 mod architecture;
+mod cli;
 mod lab;
+mod repl;
 mod support;
 mod sweep;

@@ -1,4 +1,4 @@
-//! A simulated AhsayOBS server in a temporary directory, and the upgrade of it to 5.5.3 by the unchanged runbook.
+//! A simulated `AhsayOBS` server in a temporary directory, and the upgrade of it to 5.5.3 by the unchanged runbook.
 //!
 //! The server is a real process with real files, logs and an HTTP API, and needs no root; only its name is borrowed.
 //! `cargo run --example demo` does everything; `-- prepare` only starts the server, for trying by hand; `-- stop DIR`

@@ -5,15 +5,22 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Takes live servers through risky maintenance: runbooks in Rhai, every effect journaled, undone or owed
+/// Takes live servers through risky maintenance; every effect is journaled, undone or owed
 #[derive(Debug, Parser)]
 #[command(name = "upgrade-host", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
     after_help = "upgrade-host FILE runs a runbook; upgrade-host FILE --help shows its parameters.\n\
     Without arguments, on a terminal, the REPL opens.\n\n\
-    Exit status: 0 done · 1 failed and rolled back · 2 usage, configuration or script invalid, nothing done ·\n\
-    3 paused, resumable · 4 failed and not fully undone, or obligations open · 5 unknown outcome needs a decision ·\n\
-    6 journal locked, damaged or mismatched · 7 a dead-man switch fired · 130 interrupted and paused"
+    Exit status:\n\
+    \x20   0  done\n\
+    \x20   1  failed, and rolled back\n\
+    \x20   2  usage, configuration or script invalid; nothing was done\n\
+    \x20   3  paused; resume takes it up\n\
+    \x20   4  failed and not fully undone, or something is still owed\n\
+    \x20   5  the outcome of a change is unknown, and needs a decision\n\
+    \x20   6  the journal is locked, damaged, or does not match the runbook\n\
+    \x20   7  a dead-man switch fired\n\
+    \x20 130  interrupted, and paused"
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -23,6 +30,7 @@ pub(super) struct Cli {
 }
 
 /// Options of every subcommand
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Common {
     /// Act on these targets: a name, `@tag`, `all`, user@host, several separated by commas

@@ -8,9 +8,13 @@ use crate::session::{Ended, SessionError};
 
 /// Says why nothing was done.
 pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
+    say_in(ui, error, &|name| std::fs::read_to_string(name).ok())
+}
+
+/// Says why nothing was done, with excerpts from these sources.
+pub(super) fn say_in(ui: &Ui, error: &SessionError, sources: crate::report::Sources<'_>) -> Exit {
     let style = ui.error_style();
-    let from_disk = |name: &str| std::fs::read_to_string(name).ok();
-    let one = |failure: &Failure| ui.error(&diagnostic::failure(style, failure, &from_disk, None));
+    let one = |failure: &Failure| ui.error(&diagnostic::failure(style, failure, sources, None));
     match error {
         SessionError::Config(errors) => ui.error(&errors.to_string()),
         SessionError::Script(errors) => {
@@ -34,7 +38,7 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
             return Exit::of_stop(stop);
         }
         SessionError::NoState => {
-            one(&Failure::input(error.to_string()).with_hint("Give --state DIR."))
+            one(&Failure::input(error.to_string()).with_hint("Give --state DIR."));
         }
         SessionError::Changed { run, diff, .. } => {
             one(&Failure::input(error.to_string()));
@@ -48,26 +52,38 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
         SessionError::Gone { .. } => one(&Failure::input(error.to_string())
             .with_hint("Nothing was done. Restore by hand from the copies that the runbook made.")),
         SessionError::Over { .. } => {
-            one(&Failure::input(error.to_string()).with_hint("Start a new run."))
+            one(&Failure::input(error.to_string()).with_hint("Start a new run."));
+        }
+        SessionError::Typed { run } => {
+            let short = run.rsplit('-').next().unwrap_or(run);
+            one(&Failure::input(error.to_string()).with_hint(format!("`upgrade-host rollback {short}` undoes what it did; `upgrade-host debts` lists what it owes.")));
         }
     }
     Exit::Invalid
 }
 
 /// The exit status of a run; what is not in the event stream is said.
-pub(super) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>) -> Exit {
+pub(crate) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>) -> Exit {
     use crate::error::Stop;
     use crate::event::Status;
     if let Some(Stop::Mismatch(mismatch)) = &ended.stop {
         let short = ended.run.rsplit('-').next().unwrap_or(&ended.run);
         ui.error(&diagnostic::mismatch(ui.error_style(), mismatch, short, sources));
     }
+    if let (Some(failure), true) = (&ended.failure, ui.is_quiet()) {
+        ui.error(&diagnostic::failure(ui.error_style(), failure, sources, None));
+    }
     match (&ended.stop, ended.status) {
         (_, Status::Planned) if ended.failure.is_some() => Exit::Invalid,
         (_, Status::Planned) if ended.stop.is_none() => Exit::Done,
         (Some(Stop::Journal(_) | Stop::Mismatch(_)), _) => Exit::Journal,
         _ if ended.interrupted && ended.status == Status::Paused => Exit::Interrupted,
-        (_, Status::RolledBack) if ended.failure.is_none() && ended.debts.is_empty() => Exit::Done,
+        // It was what `rollback` was asked for.
+        (_, Status::RolledBack)
+            if ended.failure.is_none() && ended.debts.is_empty() && !ended.interrupted =>
+        {
+            Exit::Done
+        }
         (_, Status::RolledBack) if !ended.debts.is_empty() => Exit::Failed,
         (_, status) => status.into(),
     }

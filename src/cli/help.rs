@@ -21,7 +21,7 @@ pub(super) fn of_script(ui: &Ui, file: &Path) -> Exit {
         Err(error) => return fail::say(ui, &error),
     };
     let mut lines = vec![Line::new().with(Tone::Strong, metadata.title)];
-    let plain = |text: &str| Line::new().with(Tone::Plain, text.to_owned());
+    let plain = |text: &str| Line::new().with(Tone::Plain, text);
     if !metadata.about.is_empty() {
         lines.push(Line::new());
         lines.extend(metadata.about.lines().map(plain));
@@ -34,7 +34,7 @@ pub(super) fn of_script(ui: &Ui, file: &Path) -> Exit {
     let rows = params.table();
     if !rows.is_empty() {
         lines.push(Line::new());
-        lines.push(Line::new().with(Tone::Strong, "Parameters".to_owned()));
+        lines.push(Line::new().with(Tone::Strong, "Parameters"));
         let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
         for row in rows {
             let mut facts = row.kind.clone();

@@ -9,44 +9,14 @@ use super::{fail, run};
 use crate::effect::Targets;
 use crate::error::Failure;
 use crate::report::table::{self, Host};
-use crate::session::SessionError;
 use crate::session::inventory::Inventory;
+use crate::session::{Session, SessionError};
 
 /// Lists the targets.
 pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
-    let listed = run::session(ui, common).and_then(|session| {
-        // Nothing is connected to for a listing.
-        let factory: crate::session::inventory::Factory =
-            Arc::new(
-                |config| Err(Failure::input(format!("{} is only listed", config.name)).into()),
-            );
-        let inventory = Inventory::new(session.config(), factory, true);
-        let selector = selector.or(common.on.as_deref());
-        let names = match selector {
-            Some(selector) => inventory.select(selector)?,
-            None => inventory.targets().map(|target| target.name.clone()).collect(),
-        };
-        names
-            .iter()
-            .map(|name| Ok(inventory.config(name)?))
-            .collect::<Result<Vec<_>, SessionError>>()
-    });
-    match listed {
-        Ok(targets) => {
-            let hosts: Vec<Host> = targets
-                .into_iter()
-                .map(|target| Host {
-                    address: match (target.local, target.port) {
-                        (true, _) => "this machine".to_owned(),
-                        (false, 22) => target.address,
-                        (false, port) => format!("{}:{port}", target.address),
-                    },
-                    name: target.name,
-                    user: target.user,
-                    tags: target.tags,
-                    via: target.jump.into_iter().map(|hop| hop.name).collect(),
-                })
-                .collect();
+    let selector = selector.or(common.on.as_deref());
+    match run::session(ui, common).and_then(|session| listed(&session, selector)) {
+        Ok(hosts) => {
             if common.json {
                 let rows: Vec<_> = hosts
                     .iter()
@@ -60,4 +30,33 @@ pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
         }
         Err(error) => fail::say(ui, &error),
     }
+}
+
+/// Returns the configured targets, or those that a selector stands for.
+pub(crate) fn listed(session: &Session, selector: Option<&str>) -> Result<Vec<Host>, SessionError> {
+    // Nothing is connected to for a listing.
+    let factory: crate::session::inventory::Factory =
+        Arc::new(|config| Err(Failure::input(format!("{} is only listed", config.name)).into()));
+    let inventory = Inventory::new(session.config(), factory, true);
+    let names = match selector {
+        Some(selector) => inventory.select(selector)?,
+        None => inventory.targets().map(|target| target.name.clone()).collect(),
+    };
+    names
+        .iter()
+        .map(|name| {
+            let target = inventory.config(name)?;
+            Ok(Host {
+                address: match (target.local, target.port) {
+                    (true, _) => "this machine".to_owned(),
+                    (false, 22) => target.address,
+                    (false, port) => format!("{}:{port}", target.address),
+                },
+                name: target.name,
+                user: target.user,
+                tags: target.tags,
+                via: target.jump.into_iter().map(|hop| hop.name).collect(),
+            })
+        })
+        .collect()
 }

@@ -78,6 +78,6 @@ pub(super) fn run(ui: &Ui, common: &Common, script: Script, plan: bool) -> Exit 
     });
     match result {
         Ok(ended) => fail::ended(ui, &ended, &sources),
-        Err(error) => fail::say(ui, &error),
+        Err(error) => fail::say_in(ui, &error, &sources),
     }
 }

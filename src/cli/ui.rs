@@ -118,6 +118,11 @@ impl Ui {
         &self.0.error_style
     }
 
+    /// Returns the columns of the terminal as it is now.
+    pub fn columns(&self) -> usize {
+        columns().unwrap_or(self.0.style.width)
+    }
+
     /// Returns what the command line asked for.
     pub fn options(&self) -> Options {
         self.0.options
@@ -155,6 +160,16 @@ impl Ui {
             }
             _ => {}
         }
+    }
+
+    /// Takes note of an event without telling it.
+    pub fn hear(&self, event: &Event) {
+        drop(lock(&self.0.state).terminal.event(event));
+    }
+
+    /// Returns whether nothing was told of a run but what its script printed.
+    pub fn is_quiet(&self) -> bool {
+        !self.0.options.json && lock(&self.0.state).terminal.is_quiet()
     }
 
     /// Tells what the run owed already when this process took it up.

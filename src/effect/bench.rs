@@ -23,7 +23,6 @@ pub(crate) struct Bench {
     id: String,
     registry: Arc<Registry>,
     events: Arc<Mutex<Vec<Event>>>,
-    services: BTreeMap<String, super::ServiceCommands>,
     asker: Arc<dyn super::Asker>,
 }
 
@@ -61,7 +60,6 @@ impl Bench {
             id: "run-0001".to_owned(),
             registry: Arc::new(registry),
             events: Arc::default(),
-            services: BTreeMap::new(),
             asker: Arc::new(Nobody),
         }
     }
@@ -69,11 +67,6 @@ impl Bench {
     /// Answers questions from now on.
     pub(crate) fn asker(mut self, asker: Arc<dyn super::Asker>) -> Self {
         self.asker = asker;
-        self
-    }
-
-    pub(crate) fn service(mut self, name: &str, commands: super::ServiceCommands) -> Self {
-        self.services.insert(name.to_owned(), commands);
         self
     }
 
@@ -133,7 +126,7 @@ impl Bench {
             redactor: Redactor::new(),
             asker: Arc::clone(&self.asker),
             targets: Arc::new(One(Arc::clone(&target))),
-            services: self.services.clone(),
+            services: BTreeMap::new(),
             default_app: None,
             registry: Arc::clone(&self.registry),
             obligations: Obligations::default(),

@@ -2,7 +2,7 @@
 //! commands, wait, tell and ask.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -238,7 +238,7 @@ impl Run {
     }
 
     /// Returns a placeholder target whose every use fails; a lane always has a real one.
-    pub(super) fn no_target(&self) -> Arc<Target> {
+    pub(super) fn no_target() -> Arc<Target> {
         Arc::new(Target::new("local", Arc::new(crate::transport::Local)))
     }
 
@@ -433,8 +433,9 @@ impl Cx<'_> {
             TransportError::Cancelled => return Stop::Cancelled.into(),
             TransportError::Connect { hint, .. } => (Kind::Connect, hint, true),
             TransportError::Lost { .. } => (Kind::Connect, None, true),
-            TransportError::Auth { hint, .. } => (Kind::Auth, hint, false),
-            TransportError::HostKey { hint, .. } => (Kind::Auth, hint, false),
+            TransportError::Auth { hint, .. } | TransportError::HostKey { hint, .. } => {
+                (Kind::Auth, hint, false)
+            }
             TransportError::Timeout { .. } => (Kind::Timeout, None, false),
             TransportError::ReadOnly { .. } | TransportError::Invalid(_) => {
                 (Kind::Input, None, false)
@@ -504,7 +505,10 @@ impl Cx<'_> {
     pub fn file_stem(&self) -> String {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(self.call.to_string().as_bytes());
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().take(8).fold(String::new(), |mut stem, byte| {
+            let _infallible = write!(stem, "{byte:02x}");
+            stem
+        })
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Undo {
     Inverse {
         /// The call that it takes back.
         of: CallKey,
+        /// What that call did, for people.
+        what: String,
         /// The target.
         target: String,
         /// How.
@@ -138,7 +140,7 @@ impl Lane {
         let last = state.targets.last().map(Arc::clone);
         drop(state);
         // A lane is made with a target, and `pop_target` keeps the first.
-        last.unwrap_or_else(|| self.0.run.no_target())
+        last.unwrap_or_else(Run::no_target)
     }
 
     /// Acts on another target from now on.
@@ -206,6 +208,7 @@ impl Lane {
     }
 
     /// Makes the lane that undoes a call.
+    #[must_use]
     pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
         let apps = self.state().apps.clone();
         let state = State { steps: vec!["undo".to_owned()], apps, ..State::default() };
@@ -289,14 +292,20 @@ impl Lane {
         cursor.rest(&self.0.name).is_empty()
     }
 
-    /// Adds something to the journal that is not a call. Returns whether it is new, and not part of a replay.
+    /// Returns whether what the script says now is news: not while it is only replayed, be it to go on or to undo.
+    pub fn tells(&self) -> bool {
+        match self.0.run.mode {
+            Mode::Plan => true,
+            Mode::Run => self.is_live(),
+            Mode::Rebuild => self.0.undoing && self.is_live(),
+        }
+    }
+
+    /// Adds something to the journal that is not a call. Returns whether it is news, and was not on record already.
     pub fn record(&self, body: Body) -> Result<bool> {
         let run = &self.0.run;
-        if run.mode == Mode::Plan {
-            return Ok(true);
-        }
         let told = run.cursor.lock().unwrap_or_else(PoisonError::into_inner).told(&body);
-        if told || !self.is_live() {
+        if told || !self.tells() {
             return Ok(false);
         }
         if let (Some(store), Mode::Run) = (&run.store, run.mode) {

@@ -157,7 +157,8 @@ impl<A: Action> One<'_, A> {
 
     fn push_undo(&self, inverse: Inverse) {
         let (of, target) = (self.cx.call.clone(), self.cx.target.name.clone());
-        self.lane.push_undo(Undo::Inverse { of, target, inverse });
+        let what = self.lane.run().redactor.text(&self.action.summary());
+        self.lane.push_undo(Undo::Inverse { of, what, target, inverse });
     }
 
     fn live(&self) -> Result<A::Output> {
@@ -182,7 +183,7 @@ impl<A: Action> One<'_, A> {
         };
         match self.action.plan(&before) {
             Plan::Already(output) if planning => {
-                self.planned(PlanState::Already, Vec::new(), None);
+                self.planned(PlanState::Already, &[], None);
                 Ok(output)
             }
             Plan::Already(output) => {
@@ -214,7 +215,7 @@ impl<A: Action> One<'_, A> {
                     Access::Ask => (PlanState::Asks, None),
                     _ => (PlanState::Would, Some(self.action.inverse(&before).describe())),
                 };
-                self.planned(state, changes, undo);
+                self.planned(state, &changes, undo);
                 Ok(output)
             }
             Plan::Would { .. } if A::ACCESS == Access::Ask => {
@@ -517,7 +518,7 @@ impl<A: Action> One<'_, A> {
         });
     }
 
-    fn planned(&self, state: PlanState, changes: Vec<String>, undo: Option<String>) {
+    fn planned(&self, state: PlanState, changes: &[String], undo: Option<String>) {
         let redactor = &self.lane.run().redactor;
         self.lane.emit(What::CallPlanned {
             call: self.cx.call.to_string(),

@@ -1,6 +1,7 @@
 //! Keeps secrets out of everything that is written or shown: every revealed secret is known here, also as it looks when
 //! URL-encoded, quoted for a shell, in JSON or in XML.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -90,9 +91,9 @@ fn forms(text: &str) -> Vec<String> {
             if plain(byte) {
                 out.push(char::from(byte));
             } else if upper {
-                out.push_str(&format!("%{byte:02X}"));
+                let _infallible = write!(out, "%{byte:02X}");
             } else {
-                out.push_str(&format!("%{byte:02x}"));
+                let _infallible = write!(out, "%{byte:02x}");
             }
             out
         })

@@ -15,12 +15,15 @@ pub struct Undone {
     pub done: u32,
     /// The failures of those that were not.
     pub failed: Vec<Failure>,
+    /// What was done and has no way back.
+    pub left: Vec<String>,
 }
 
 impl Undone {
     fn add(&mut self, other: Self) {
         self.done += other.done;
         self.failed.extend(other.failed);
+        self.left.extend(other.left);
     }
 }
 
@@ -37,11 +40,12 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
                 continue;
             }
             Undo::Inverse { inverse: Inverse::Nothing { .. }, .. } => continue,
-            Undo::Inverse { of, inverse: Inverse::Impossible { why }, .. } => {
-                lane.emit(What::Warning { text: format!("{of} cannot be undone: {why}") });
+            Undo::Inverse { what, inverse: Inverse::Impossible { why }, .. } => {
+                lane.emit(What::Warning { text: format!("cannot be undone: {what}: {why}") });
+                undone.left.push(what);
                 continue;
             }
-            Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. } } => {
+            Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. }, .. } => {
                 lane.run().targets.get(&target).and_then(|target| {
                     let lane = lane.undoing(&of, target);
                     lane.run().registry.clone().perform(&lane, &name, action).map(drop)
@@ -124,7 +128,8 @@ pub fn recall_inverses(lane: &Lane) {
         .into_iter()
         .filter_map(|call| {
             let inverse = call.inverse.clone()?;
-            Some(Undo::Inverse { of: call.call.clone(), target: call.target.clone(), inverse })
+            let (of, what) = (call.call.clone(), call.summary.clone());
+            Some(Undo::Inverse { of, what, target: call.target.clone(), inverse })
         })
         .collect();
     drop(cursor);

@@ -33,9 +33,7 @@ impl Failpoint {
         match std::env::var(VARIABLE) {
             Ok(text) => match parse(&text) {
                 Some(at) => Ok(Self { at: Some(at), writes: 0 }),
-                None => {
-                    Err(format!("{VARIABLE} must be `N before` or `N after`, but is `{text}`"))
-                }
+                None => Err(format!("{VARIABLE} must be `N before` or `N after`, but is `{text}`")),
             },
             Err(_) => Ok(Self::default()),
         }

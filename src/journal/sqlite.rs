@@ -1,4 +1,4 @@
-//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one writer thread that commits what has gathered.
+//! The embedded store: `SQLite` in WAL mode with `synchronous=FULL`, one writer thread that commits what has gathered.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -120,7 +120,7 @@ impl Sqlite {
         Ok(Self { path, locks, jobs: Some(jobs), writer: Some(writer), broken })
     }
 
-    fn io(&self, why: impl ToString) -> JournalError {
+    fn io(&self, why: impl std::fmt::Display) -> JournalError {
         JournalError::Io { path: self.path.clone(), why: why.to_string() }
     }
 

@@ -10,6 +10,7 @@ use crate::effect::{Adapters, App, Asker, Lane, Mode, Question, Registry};
 use crate::error::{Failure, Kind, Result};
 
 /// What the application holds, and how it misbehaves.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that a test injects")]
 #[derive(Debug, Default)]
 pub(in crate::primitives) struct World {
     /// Users by id, with whether they are enabled.

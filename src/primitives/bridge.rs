@@ -1,12 +1,13 @@
 //! Between Rhai and actions: finding the lane of a call, its place, its options; turning values and errors over. Each
 //! primitive is described once, by a [`Primitive`]; validation, `doc`, `check`, completion and `.d.rhai` all read that.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use rhai::{
     Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
-    NativeCallContext, Position, RhaiNativeFunc,
+    NativeCallContext, Position, RhaiNativeFunc, Shared,
 };
 use serde_json::Value;
 
@@ -63,7 +64,8 @@ impl Type {
         }
     }
 
-    fn fits(self, value: &Dynamic) -> bool {
+    /// Returns whether a value is one.
+    pub fn fits(self, value: &Dynamic) -> bool {
         match self {
             Self::Bool => value.is_bool(),
             Self::Int => value.is_int(),
@@ -129,6 +131,41 @@ pub struct Primitive {
     pub resume: &'static str,
 }
 
+impl Primitive {
+    /// Returns how it is called: `rsync(from, to, #{ … }) -> map`.
+    pub fn signature(&self) -> String {
+        let mut params: Vec<&str> = self.params.iter().map(|field| field.name).collect();
+        // The body of a bracket comes last, after its options.
+        let options =
+            (!self.options.is_empty() && !params.contains(&"options")).then_some("#{ … }");
+        match params.last() {
+            Some(&"body") => {
+                params.splice(params.len() - 1..params.len() - 1, options).for_each(drop);
+            }
+            _ => params.extend(options),
+        }
+        let returns = self.returns.split(':').next().unwrap_or_default();
+        format!("{}({}) -> {returns}", self.name, params.join(", "))
+    }
+
+    /// Says what it takes, as a sentence.
+    pub fn takes(&self) -> String {
+        let mut parts: Vec<String> = self
+            .params
+            .iter()
+            .map(|field| format!("`{}` ({})", field.name, field.kind.as_str()))
+            .collect();
+        if !self.options.is_empty() && !self.params.iter().any(|field| field.name == "options") {
+            parts.push("a map of options".to_owned());
+        }
+        match parts.pop() {
+            None => "It takes nothing.".to_owned(),
+            Some(last) if parts.is_empty() => format!("It takes {last}."),
+            Some(last) => format!("It takes {} and {last}.", parts.join(", ")),
+        }
+    }
+}
+
 /// Collects the primitives: as a Rhai module, and as the catalogue.
 #[derive(Debug)]
 pub struct Face {
@@ -136,12 +173,45 @@ pub struct Face {
     pub module: Module,
     /// What is said about them.
     pub catalogue: Vec<&'static Primitive>,
+    /// With how many arguments each can be called.
+    arities: BTreeMap<&'static str, BTreeSet<usize>>,
+}
+
+/// All primitives together, as every engine shares them.
+#[derive(Debug)]
+pub struct Faces {
+    /// The functions.
+    pub module: Shared<Module>,
+    /// What is said about them, in the order of the reference.
+    pub catalogue: Vec<&'static Primitive>,
+    /// With how many arguments each can be called.
+    pub arities: BTreeMap<&'static str, BTreeSet<usize>>,
+    by_name: BTreeMap<&'static str, &'static Primitive>,
+}
+
+impl Faces {
+    /// Finds a primitive by its name.
+    pub fn find(&self, name: &str) -> Option<&'static Primitive> {
+        self.by_name.get(name).copied()
+    }
 }
 
 impl Face {
     /// Makes an empty one.
     pub fn new() -> Self {
-        Self { module: Module::new(), catalogue: Vec::new() }
+        Self { module: Module::new(), catalogue: Vec::new(), arities: BTreeMap::new() }
+    }
+
+    /// Makes it ready to be shared by engines.
+    pub fn shared(mut self) -> Faces {
+        self.module.build_index();
+        let by_name = self.catalogue.iter().map(|primitive| (primitive.name, *primitive)).collect();
+        Faces {
+            module: self.module.into(),
+            catalogue: self.catalogue,
+            arities: self.arities,
+            by_name,
+        }
     }
 
     /// Registers one function of a primitive; a primitive with several arities is registered several times.
@@ -170,6 +240,7 @@ impl Face {
             .with_params_info(params)
             .with_comments([format!("/// {}", primitive.summary)])
             .set_into_module(&mut self.module, function);
+        self.arities.entry(primitive.name).or_default().insert(N);
         if !self.catalogue.iter().any(|known| known.name == primitive.name) {
             self.catalogue.push(primitive);
         }
@@ -210,10 +281,14 @@ pub struct Seat {
 /// # Errors
 /// If the engine was not made by a session.
 pub fn seat(ctx: &NativeCallContext<'_>) -> RhaiResultOf<Seat> {
-    ctx.tag().and_then(|tag| tag.clone().try_cast::<Seat>()).ok_or_else(|| {
+    let seat = ctx.tag().and_then(|tag| tag.clone().try_cast::<Seat>()).ok_or_else(|| {
         EvalAltResult::ErrorSystem("no run".to_owned(), "this engine belongs to no run".into())
-            .into()
-    })
+    })?;
+    // What the standard library calls says nothing of the runbook's own functions.
+    if !ctx.call_source().is_some_and(|source| source.starts_with("<stdlib>")) {
+        seat.anchor.get_or_init(|| Anchor::new(ctx));
+    }
+    Ok(seat)
 }
 
 /// Returns the engine of a call, for closures that outlive it.
@@ -231,7 +306,10 @@ pub fn engine(seat: &Seat) -> RhaiResultOf<Arc<Engine>> {
 /// # Errors
 /// If the engine was not made by a session.
 pub fn lane(ctx: &NativeCallContext<'_>) -> RhaiResultOf<Lane> {
-    Ok(seat(ctx)?.lane)
+    let seat = seat(ctx)?;
+    // Adapters written in the runbook are found through the surroundings of its first call.
+    seat.anchor.get_or_init(|| Anchor::new(ctx));
+    Ok(seat.lane)
 }
 
 /// Returns where a call stands in the script.

@@ -39,7 +39,10 @@ impl std::fmt::Debug for Anchor {
 
 impl Anchor {
     pub(super) fn new(ctx: &NativeCallContext<'_>) -> Self {
-        Self(ctx.store_data())
+        let mut store = ctx.store_data();
+        // The tag holds the seat that will hold this; each call gets its own anyway.
+        store.global.tag = Dynamic::UNIT;
+        Self(store)
     }
 }
 
@@ -51,25 +54,22 @@ pub fn call_named(seat: &Seat, name: &str, arguments: Vec<Dynamic>) -> RhaiResul
     let engine = super::bridge::engine(seat)?;
     let pointer = FnPtr::new(name)?;
     let tag = Dynamic::from(seat.clone());
-    match seat.anchor.get() {
-        Some(Anchor(store)) => {
-            let mut store = store.clone();
-            store.global.tag = tag;
-            let ctx = store.create_context(&engine);
-            pointer.call_raw(&ctx, None, arguments)
-        }
-        None => {
-            let mut global = engine.new_global_runtime_state();
-            global.tag = tag;
-            let ctx = NativeCallContext::new_with_all_fields(
-                &engine,
-                name,
-                None,
-                &global,
-                rhai::Position::NONE,
-            );
-            pointer.call_raw(&ctx, None, arguments)
-        }
+    if let Some(Anchor(store)) = seat.anchor.get() {
+        let mut store = store.clone();
+        store.global.tag = tag;
+        let ctx = store.create_context(&engine);
+        pointer.call_raw(&ctx, None, arguments)
+    } else {
+        let mut global = engine.new_global_runtime_state();
+        global.tag = tag;
+        let ctx = NativeCallContext::new_with_all_fields(
+            &engine,
+            name,
+            None,
+            &global,
+            rhai::Position::NONE,
+        );
+        pointer.call_raw(&ctx, None, arguments)
     }
 }
 
@@ -97,7 +97,7 @@ impl Closure {
     ///
     /// # Errors
     /// What it throws.
-    pub fn call(&self, lane: &Lane, arguments: Vec<Dynamic>) -> RhaiResultOf<Dynamic> {
+    pub fn call(&self, lane: &Lane, arguments: &[Dynamic]) -> RhaiResultOf<Dynamic> {
         let mut closure = self.clone();
         for value in closure.pointer.iter_curry_mut() {
             *value = detach(value);
@@ -105,7 +105,7 @@ impl Closure {
         let mut store = closure.store;
         store.global.tag = Dynamic::from(Seat { lane: lane.clone(), ..self.seat.clone() });
         let ctx = store.create_context(&self.engine);
-        let result = closure.pointer.call_raw(&ctx, None, arguments.clone());
+        let result = closure.pointer.call_raw(&ctx, None, arguments.to_vec());
         match result {
             // `|| …` where `|item| …` could stand: the argument is not wanted.
             Err(error)
@@ -174,12 +174,7 @@ pub fn halt_of(error: &EvalAltResult) -> Halt {
         EvalAltResult::ErrorTooManyOperations(_)
         | EvalAltResult::ErrorStackOverflow(_)
         | EvalAltResult::ErrorDataTooLarge(..) => Stop::Limit(inner.to_string()).into(),
-        other => {
-            // Rhai appends "(line 1, position 2)" to the text; the place is told apart.
-            let text = other.to_string();
-            let text = text.rfind(" (line ").map_or(text.as_str(), |end| &text[..end]);
-            Failure::new(Kind::Script, text).at(place).into()
-        }
+        other => super::explain::explain(other).at(place).into(),
     }
 }
 

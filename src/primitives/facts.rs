@@ -37,7 +37,7 @@ if [ -d /run/systemd/system ]; then echo init=systemd; elif command -v rc-servic
 [ -r /proc/sys/kernel/random/boot_id ] && echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 for m in apt-get dnf yum zypper apk pacman; do command -v $m >/dev/null 2>&1 && { echo "package_manager=$m"; break; }; done
 echo "cpus=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
-[ -r /proc/meminfo ] && awk '$1 == "MemTotal:" { print "memory=" $2 * 1024 }' /proc/meminfo
+[ -r /proc/meminfo ] && awk '$1 == "MemTotal:" { printf "memory=%.0f\n", $2 * 1024 }' /proc/meminfo
 echo "time=$(date +%s)"
 for t in rsync tar gzip unzip xz curl systemctl ifup ip setsid at sudo; do command -v $t >/dev/null 2>&1 && echo "tool=$t"; done
 :
@@ -78,7 +78,7 @@ fn parse(out: &str) -> Map<String, Value> {
         match (key, value.trim().parse::<i64>()) {
             ("tool", _) => tools.push(Value::String(value.to_owned())),
             ("uid" | "cpus" | "memory" | "time", Ok(number)) => {
-                drop(facts.insert(key.to_owned(), number.into()))
+                drop(facts.insert(key.to_owned(), number.into()));
             }
             _ => drop(facts.insert(key.to_owned(), value.trim().into())),
         }

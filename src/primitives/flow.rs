@@ -287,7 +287,7 @@ fn step(ctx: &NativeCallContext<'_>, name: &str, body: &FnPtr) -> RhaiResultOf<D
         return Err(wrong(ctx, "step: its name is empty"));
     }
     let lane = lane(ctx)?;
-    check_window(&lane).map_err(|failure| raise(ctx, failure.into()))?;
+    check_window(&lane).map_err(|halt| raise(ctx, halt))?;
     let path = lane.enter_step(name);
     let started = Instant::now();
     let note = |begins, ok| {
@@ -313,7 +313,7 @@ fn step(ctx: &NativeCallContext<'_>, name: &str, body: &FnPtr) -> RhaiResultOf<D
 }
 
 /// Before the point of no return, no step begins after the window has closed.
-fn check_window(lane: &Lane) -> Result<(), Failure> {
+fn check_window(lane: &Lane) -> Result<()> {
     let run = lane.run();
     if run.mode != Mode::Run
         || lane.is_undoing()
@@ -328,7 +328,8 @@ fn check_window(lane: &Lane) -> Result<(), Failure> {
             Kind::Conflict,
             format!("the maintenance window closed at {:.0}", window.closes),
         )
-        .with_hint("There is still a way back, so the run takes it. Schedule another window.")),
+        .with_hint("There is still a way back, so the run takes it. Schedule another window.")
+        .into()),
         _ => Ok(()),
     }
 }
@@ -407,7 +408,7 @@ fn run_lanes(lanes: &[Lane], items: &Array, closure: &Closure, max: usize) -> Ve
             Some(next.fetch_add(1, Ordering::SeqCst)).filter(|index| *index < lanes.len())
         {
             let item = super::closure::detach(&items[index]);
-            let result = catch_unwind(AssertUnwindSafe(|| closure.call(&lanes[index], vec![item])))
+            let result = catch_unwind(AssertUnwindSafe(|| closure.call(&lanes[index], &[item])))
                 .map_err(|_| {
                     Halt::from(Stop::Limit(format!("lane {} panicked", lanes[index].name())))
                 })
@@ -543,7 +544,7 @@ fn on_rollback(ctx: &NativeCallContext<'_>, body: FnPtr) -> RhaiResultOf<()> {
     let (of, target) = (lane.next_call("on_rollback"), lane.target().name.clone());
     let site = place(ctx);
     let closure: crate::effect::UndoClosure = Arc::new(move |lane: &Lane| {
-        closure.call(lane, Vec::new()).map(drop).map_err(|error| match halt_of(&error) {
+        closure.call(lane, &[]).map(drop).map_err(|error| match halt_of(&error) {
             Halt::Failure(failure) => failure.at(site.clone()).into(),
             stop @ Halt::Stop(_) => stop,
         })

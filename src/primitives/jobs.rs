@@ -37,7 +37,12 @@ const DRAIN: Primitive = Primitive {
     params: &[],
     options: &[
         field("timeout", Type::Duration, "\"30m\"", "How long to wait."),
-        field("pause", Type::Duration, "\"10s\"", "The longest pause between two looks; the first ones are shorter."),
+        field(
+            "pause",
+            Type::Duration,
+            "\"10s\"",
+            "The longest pause between two looks; the first ones are shorter.",
+        ),
         field(
             "ask",
             Type::Bool,

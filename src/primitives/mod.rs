@@ -7,6 +7,7 @@ pub mod closure;
 mod data;
 mod disk;
 mod exec;
+mod explain;
 mod facts;
 mod files;
 pub mod flow;
@@ -24,7 +25,9 @@ mod text;
 mod time;
 mod users;
 
-use bridge::Face;
+use std::sync::OnceLock;
+
+use bridge::{Face, Faces};
 pub use files::{clean_script, needs_kept};
 
 use crate::effect::Registry;
@@ -55,14 +58,17 @@ const FAMILIES: &[Family] = &[
     (facts::register, facts::actions),
 ];
 
-/// Returns every primitive, as a Rhai module and as the catalogue.
-pub fn face() -> Face {
-    let mut face = Face::new();
-    bridge::register_types(&mut face.module);
-    for (register, _) in FAMILIES {
-        register(&mut face);
-    }
-    face
+/// Returns every primitive, as a Rhai module and as the catalogue. Made once: it is the same for every engine.
+pub fn face() -> &'static Faces {
+    static FACE: OnceLock<Faces> = OnceLock::new();
+    FACE.get_or_init(|| {
+        let mut face = Face::new();
+        bridge::register_types(&mut face.module);
+        for (register, _) in FAMILIES {
+            register(&mut face);
+        }
+        face.shared()
+    })
 }
 
 /// Returns every action by name, to undo from the record.

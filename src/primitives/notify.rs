@@ -14,7 +14,7 @@ const NOTE: Primitive = Primitive {
     params: &[field("text", Type::Any, "", "What.")],
     options: &[],
     returns: "(): nothing",
-    example: r#"note(`the listing takes ${seconds} s`);"#,
+    example: r"note(`the listing takes ${seconds} s`);",
     failure: "Does not fail.",
     plan: "Tells it.",
     undo: "Nothing.",

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::bridge::{Face, Primitive, RhaiResultOf, Type, field, lane, raise, to_dynamic};
 use crate::effect::{Lane, Registry, SecretRef};
-use crate::error::Failure;
+use crate::error::{Failure, Result};
 use crate::units;
 
 const PARAM: Primitive = Primitive {
@@ -36,22 +36,23 @@ const SECRET: Primitive = Primitive {
     resume: "It is asked for again: its value is in no journal.",
 };
 
-fn lookup(lane: &Lane, name: &str) -> Result<Value, Failure> {
+fn lookup(lane: &Lane, name: &str) -> Result<Value> {
     let params = &lane.run().params;
     let own = params.get(&lane.target().name).and_then(|values| values.get(name));
     let value = own.or_else(|| params.get("").and_then(|values| values.get(name)));
     value.cloned().ok_or_else(|| {
         let known = params.get("").into_iter().flat_map(|values| values.keys().map(String::as_str));
         let failure = Failure::input(format!("the runbook declares no parameter `{name}`"));
-        match units::nearest(name, known) {
+        let failure = match units::nearest(name, known) {
             Some(near) => failure.with_hint(format!("Did you mean `{near}`?")),
             None => failure.with_hint(format!("Add it to RUNBOOK: `params: #{{ {name}: … }}`.")),
-        }
+        };
+        failure.into()
     })
 }
 
 fn secret(ctx: &NativeCallContext<'_>, name: &str) -> RhaiResultOf<SecretRef> {
-    let value = lookup(&lane(ctx)?, name).map_err(|failure| raise(ctx, failure.into()))?;
+    let value = lookup(&lane(ctx)?, name).map_err(|halt| raise(ctx, halt))?;
     to_dynamic(value).try_cast::<SecretRef>().ok_or_else(|| {
         raise(
             ctx,
@@ -63,7 +64,7 @@ fn secret(ctx: &NativeCallContext<'_>, name: &str) -> RhaiResultOf<SecretRef> {
 /// Adds the family to the face of the language.
 pub(super) fn register(face: &mut Face) {
     face.add(&PARAM, |ctx: NativeCallContext<'_>, name: &str| -> RhaiResultOf<Dynamic> {
-        lookup(&lane(&ctx)?, name).map(to_dynamic).map_err(|failure| raise(&ctx, failure.into()))
+        lookup(&lane(&ctx)?, name).map(to_dynamic).map_err(|halt| raise(&ctx, halt))
     });
     face.add(&SECRET, |ctx: NativeCallContext<'_>, name: &str| secret(&ctx, name));
 }

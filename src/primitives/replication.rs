@@ -81,7 +81,12 @@ const WAIT: Primitive = Primitive {
             "Wait for this word of the application instead, such as \"SYNC\".",
         ),
         field("timeout", Type::Duration, "\"1h\"", "How long it may take."),
-        field("pause", Type::Duration, "\"2s\"", "The longest pause between two looks; the first ones are shorter."),
+        field(
+            "pause",
+            Type::Duration,
+            "\"2s\"",
+            "The longest pause between two looks; the first ones are shorter.",
+        ),
     ],
     returns: "map: as `replication_status`",
     example: r#"replication(true);

@@ -43,7 +43,7 @@ const TIMESTAMP: Primitive = Primitive {
     params: &[],
     options: &[],
     returns: "int: milliseconds",
-    example: r#"let began = timestamp(); note(`${(timestamp() - began) / 1000} s`);"#,
+    example: r"let began = timestamp(); note(`${(timestamp() - began) / 1000} s`);",
     failure: "Does not fail.",
     plan: "Reads for real.",
     undo: "Nothing: it only reads.",
@@ -108,7 +108,7 @@ const DOWNTIME: Primitive = Primitive {
     params: &[],
     options: &[],
     returns: "float: seconds",
-    example: r#"note(`users were locked out for ${downtime()} s`);"#,
+    example: r"note(`users were locked out for ${downtime()} s`);",
     failure: "Does not fail.",
     plan: "Returns 0.",
     undo: "Nothing: it only reads.",
@@ -302,7 +302,9 @@ fn opening(start: &str, length: Duration, now: &Zoned) -> Result<Timestamp> {
     if let Ok(instant) = start.parse::<Timestamp>() {
         return Ok(instant);
     }
-    let in_zone = |civil: DateTime| civil.to_zoned(now.time_zone().clone()).map_err(|_| expected());
+    let in_zone = |civil: DateTime| -> Result<Zoned> {
+        civil.to_zoned(now.time_zone().clone()).map_err(|_| expected().into())
+    };
     if start.len() <= 8
         && let Ok(time) = start.parse::<Time>()
     {

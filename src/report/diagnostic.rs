@@ -4,7 +4,8 @@
 use std::fmt::Write;
 
 use miette::{
-    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity,
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError,
+    MietteSpanContents, NamedSource, Severity, SourceCode, SourceSpan, SpanContents,
     ThemeCharacters, ThemeStyles,
 };
 
@@ -122,8 +123,13 @@ fn excerpt(style: &Style, word: &str, place: &Place, source: &str) -> Option<Str
     let report = MietteDiagnostic::new(String::new())
         .with_severity(severity)
         .with_label(LabeledSpan::new(None, offset, length));
-    let report = miette::Report::new(report)
-        .with_source_code(NamedSource::new(clean(&place.file), printable(source)));
+    let (name, source) = (clean(&place.file), printable(source));
+    // Around a line that was typed at a prompt there are lines that have nothing to do with it.
+    let report = if place.file == "<repl>" {
+        miette::Report::new(report).with_source_code(Alone { name, source })
+    } else {
+        miette::Report::new(report).with_source_code(NamedSource::new(name, source))
+    };
     let mut drawn = String::new();
     GraphicalReportHandler::new_themed(theme(style))
         .with_width(style.width)
@@ -138,6 +144,35 @@ fn excerpt(style: &Style, word: &str, place: &Place, source: &str) -> Option<Str
         let _infallible = writeln!(text, "{}", line.trim_end());
     }
     Some(text)
+}
+
+/// A source of which only the line in question is shown.
+#[derive(Debug)]
+struct Alone {
+    name: String,
+    source: String,
+}
+
+impl SourceCode for Alone {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        _before: usize,
+        _after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (head, rest) =
+            self.source.split_at_checked(span.offset()).ok_or(MietteError::OutOfBounds)?;
+        let start = head.rfind('\n').map_or(0, |at| at + 1);
+        let end = rest.find('\n').map_or(self.source.len(), |at| span.offset() + at);
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            &self.source.as_bytes()[start..end],
+            (start, end - start).into(),
+            head[..start].matches('\n').count(),
+            0,
+            1,
+        )))
+    }
 }
 
 fn theme(style: &Style) -> GraphicalTheme {

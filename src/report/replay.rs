@@ -46,6 +46,8 @@ struct Replay<'a> {
     undone: Option<(u32, u32)>,
     undo_failure: Option<Failure>,
     began: bool,
+    /// A line of the REPL that has made no call yet, and is not told if it makes none.
+    silent: Option<Event>,
     /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
     made: Vec<(&'a str, &'a str)>,
 }
@@ -78,6 +80,7 @@ impl<'a> Replay<'a> {
             undone: None,
             undo_failure: None,
             began: false,
+            silent: None,
             made: Vec::new(),
         }
     }
@@ -92,14 +95,20 @@ impl<'a> Replay<'a> {
     }
 
     fn emit(&mut self, at: Timestamp, lane: &str, step: &str, target: &str, what: What) {
-        self.events.push(Event {
+        self.events.extend(self.silent.take());
+        let event = Event {
             at,
             run: self.run.id.clone(),
             lane: lane.to_owned(),
             step: step.to_owned(),
             target: target.to_owned(),
             what,
-        });
+        };
+        let is_line = self.run.runbook == "<repl>" && !step.contains(" > ");
+        match event.what {
+            What::StepBegan if is_line => self.silent = Some(event),
+            _ => self.events.push(event),
+        }
     }
 
     fn record(&mut self, record: &'a Record, first: &str) {
@@ -142,6 +151,12 @@ impl<'a> Replay<'a> {
                 self.leave_made(at, lane, step, first);
                 self.steps.insert((lane, step), at);
                 self.emit(at, lane, step, first, What::StepBegan);
+            }
+            Body::Step { step, .. }
+                if self.silent.as_ref().is_some_and(|silent| silent.step == *step) =>
+            {
+                self.silent = None;
+                self.steps.retain(|(_, begun), _| *begun != step);
             }
             Body::Step { lane, step, ok, .. } => {
                 let from = self.steps.remove(&(lane.as_str(), step.as_str())).unwrap_or(at);

@@ -7,8 +7,9 @@ use super::style::Style;
 use super::terminal::Terminal;
 use super::words::ago;
 use super::{events_of, table};
+use crate::call::Access;
 use crate::event::{Status, What};
-use crate::journal::{Body, Cursor, DebtRow, Outcome, Record, RunInfo};
+use crate::journal::{Body, Cursor, DebtRow, Outcome, Record, Recorded, RunInfo};
 
 /// What [`show`] shows.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,17 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
         }
         lines.push(line);
     }
+    if typed(run) && !held && run.status != Status::RolledBack {
+        // There is no script to go on with.
+        let cursor = Cursor::new(records, false);
+        let open = |call: &&&Recorded| call.outcome.is_none() && call.access == Access::Change;
+        for call in cursor.all().iter().filter(open) {
+            let words = format!("what became of: {} on {}", call.summary, call.target);
+            lines.push(fact("not known", Tone::Warn, words));
+        }
+        lines.push(fact("undo", Tone::Strong, format!("upgrade-host rollback {}", run.id)));
+        return lines;
+    }
     for (at, words) in next(run, records, held).into_iter().enumerate() {
         lines.push(fact(if at == 0 { "resume" } else { "" }, Tone::Plain, words));
     }
@@ -79,6 +91,11 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
         lines.push(fact("next", Tone::Strong, command));
     }
     lines
+}
+
+/// Returns whether the run was typed at the REPL.
+fn typed(run: &RunInfo) -> bool {
+    run.runbook == "<repl>"
 }
 
 fn resumable(status: Status) -> bool {

@@ -12,7 +12,8 @@ use super::live::{LiveLines, Running};
 use super::plan::Tally;
 use super::style::Style;
 use super::words::{ago, between, clock, count};
-use crate::event::{Event, What};
+use crate::call::Access;
+use crate::event::{CallEnd, Event, Status, What};
 use crate::journal::DebtRow;
 
 /// How many lines of a command's output are shown once it has ended.
@@ -46,6 +47,10 @@ pub struct Terminal {
     prefix: usize,
     /// Whether the last line said is blank.
     blank: bool,
+    /// The heading of a run of a line of code, until it does more than read and print: then its output is all there is.
+    heading: Option<Vec<Line>>,
+    /// The heading of an undo, until something is undone.
+    undo: Option<(String, Timestamp)>,
 }
 
 impl fmt::Debug for Terminal {
@@ -91,6 +96,8 @@ impl Terminal {
             tally: Tally::default(),
             prefix: 0,
             blank: true,
+            heading: None,
+            undo: None,
         }
     }
 
@@ -146,13 +153,75 @@ impl Terminal {
         out
     }
 
+    /// Returns whether nothing was told but what the script printed: a line of code that only read.
+    pub fn is_quiet(&self) -> bool {
+        self.heading.is_some()
+    }
+
+    /// Says the headings that were kept back, once an event shows that they are wanted. Returns whether it is told too.
+    fn wanted(&mut self, event: &Event, out: &mut Vec<Line>) -> bool {
+        match &event.what {
+            What::UndoEnded { done: 0, failed: 0 } if self.undo.take().is_some() => {
+                self.undoing = false;
+                return false;
+            }
+            What::RunEnded { .. } => {}
+            _ => {
+                if let Some((why, at)) = self.undo.take() {
+                    self.say_heading(out);
+                    self.space(out);
+                    let mut line = Line::new().with(Tone::Warn, "undo");
+                    line.push(Tone::Plain, self.style.dot());
+                    line.push(Tone::Plain, &why);
+                    out.extend(self.laid(line, 2, Some(self.style.time(at))));
+                }
+            }
+        }
+        if self.heading.is_none() {
+            return true;
+        }
+        match &event.what {
+            What::Printed { .. }
+            | What::Note { .. }
+            | What::Warning { .. }
+            | What::UndoBegan { .. }
+            | What::CallBegan { access: Access::Read, .. }
+            | What::CallProgress { .. }
+            | What::Output { .. } => true,
+            What::CallEnded { call, end, .. } => {
+                let reads = |one: &Running| one.call == *call && one.access == Access::Read;
+                if self.running.iter().any(reads) && !matches!(end, CallEnd::Stopped(_)) {
+                    self.running.retain(|one| one.call != *call);
+                    return false;
+                }
+                self.say_heading(out);
+                true
+            }
+            What::RunEnded { status: Status::Done | Status::RolledBack, .. } => false,
+            _ => {
+                self.say_heading(out);
+                true
+            }
+        }
+    }
+
+    fn say_heading(&mut self, out: &mut Vec<Line>) {
+        if let Some(heading) = self.heading.take() {
+            self.space(out);
+            out.extend(heading);
+        }
+    }
+
     fn take(&mut self, event: &Event, out: &mut Vec<Line>) {
+        if !self.wanted(event, out) {
+            return;
+        }
         match &event.what {
             What::RunBegan { title, runbook, targets, mode } => {
                 self.run_began(event, title, runbook, targets, mode, out);
             }
             What::StepBegan => self.step_began(event),
-            What::StepEnded { took_ms, .. } => self.step_ended(event, *took_ms, out),
+            What::StepEnded { ok, took_ms } => self.step_ended(event, *ok, *took_ms, out),
             What::CallBegan { call, summary, access, place } => {
                 self.approach(event, out);
                 let running = Running::new(
@@ -203,6 +272,12 @@ impl Terminal {
                     self.row(event, line, 6, None, out);
                 }
             }
+            What::Printed { text } => {
+                self.approach(event, out);
+                for text in text.lines() {
+                    self.row(event, Line::new().with(Tone::Plain, text), 2, None, out);
+                }
+            }
             What::Note { text } | What::Warning { text } => {
                 self.approach(event, out);
                 let warning = matches!(event.what, What::Warning { .. });
@@ -224,17 +299,14 @@ impl Terminal {
             What::UndoBegan { why } => {
                 self.flush_all(out);
                 self.undoing = true;
-                self.space(out);
-                let mut line = Line::new().with(Tone::Warn, "undo");
-                line.push(Tone::Plain, self.style.dot());
-                line.push(Tone::Plain, why);
-                out.extend(self.laid(line, 2, Some(self.style.time(event.at))));
+                self.undo = Some((why.clone(), event.at));
             }
             What::UndoEnded { done, failed } => {
                 self.undoing = false;
                 let mut line = Line::new().with(Tone::Plain, "  ");
-                let done = count(usize::try_from(*done).unwrap_or_default(), "change");
-                line.push(Tone::Good, &format!("{done} undone"));
+                let number = count(usize::try_from(*done).unwrap_or_default(), "change");
+                let tone = if *done > 0 { Tone::Good } else { Tone::Dim };
+                line.push(tone, &format!("{number} undone"));
                 if *failed > 0 {
                     line.push(Tone::Bad, &format!(", {failed} failed"));
                 }

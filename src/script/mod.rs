@@ -4,6 +4,7 @@
 mod adapters;
 mod check;
 mod engine;
+mod piece;
 pub mod reference;
 mod runbook;
 mod stdlib;
@@ -11,5 +12,6 @@ mod stdlib;
 pub use adapters::ScriptAdapters;
 pub use check::{Problem, check};
 pub use engine::{Script, build};
+pub use piece::{Probe, Shown, shown};
 pub use runbook::{Metadata, Runbook, ScriptError};
 pub use stdlib::{Library, library};

@@ -9,7 +9,7 @@ use crate::units;
 
 /// Returns every primitive in the order of the reference.
 pub fn catalogue() -> Vec<&'static Primitive> {
-    primitives::face().catalogue
+    primitives::face().catalogue.clone()
 }
 
 /// Finds a primitive or the primitives of a family.
@@ -38,16 +38,7 @@ pub fn find(name: &str) -> Result<Vec<&'static Primitive>, String> {
 
 /// Returns how a primitive is called: `rsync(from, to, #{ … }) -> map`.
 pub fn signature(primitive: &Primitive) -> String {
-    let mut params: Vec<&str> = primitive.params.iter().map(|field| field.name).collect();
-    // The body of a bracket comes last, after its options.
-    let options =
-        (!primitive.options.is_empty() && !params.contains(&"options")).then_some("#{ … }");
-    match params.last() {
-        Some(&"body") => params.splice(params.len() - 1..params.len() - 1, options).for_each(drop),
-        _ => params.extend(options),
-    }
-    let returns = primitive.returns.split(':').next().unwrap_or_default();
-    format!("{}({}) -> {returns}", primitive.name, params.join(", "))
+    primitive.signature()
 }
 
 /// Returns the text of one primitive, as Markdown that reads well in a terminal.

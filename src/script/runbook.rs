@@ -137,7 +137,10 @@ impl Runbook {
         find: &mut dyn FnMut(&str) -> Result<Source, String>,
     ) -> Result<Self, ScriptError> {
         let ast = parse(engine, &name, &text)?;
-        let metadata = metadata(&ast, &name)?;
+        let metadata = metadata(&ast, &name).map_err(|error| match error.place {
+            None => error.at(&name, declaration(&ast)),
+            Some(_) => error,
+        })?;
         let mut modules = BTreeMap::new();
         collect_modules(engine, &ast, &name, find, &mut modules)?;
         Ok(Self { name, text, modules, ast, metadata })
@@ -152,12 +155,84 @@ impl Runbook {
 
 /// Compiles a text under a name.
 pub(super) fn parse(engine: &Engine, name: &str, text: &str) -> Result<AST, ScriptError> {
-    let mut ast = engine.compile(text).map_err(|error| {
-        let message = error.err_type().to_string();
-        ScriptError::new(lower_first(&message)).at(name, error.position())
-    })?;
+    let mut ast = engine.compile(text).map_err(|error| said(name, text, &error))?;
     ast.set_source(name);
     Ok(ast)
+}
+
+/// Says why a text does not compile.
+pub(super) fn said(name: &str, text: &str, error: &rhai::ParseError) -> ScriptError {
+    let message = error.err_type().to_string();
+    let failed = ScriptError::new(lower_first(&message)).at(name, error.position());
+    let reserved = failed.message.contains("is a reserved keyword")
+        || failed.message.contains("object map literal");
+    let word = word_at(text, error.position());
+    match word.filter(|word| reserved && RESERVED.contains(&word.as_str())) {
+        Some(word) => ScriptError {
+            message: format!("`{word}` is a word that the language keeps for itself"),
+            ..failed
+        }
+        .with_hint(format!("As the key of a map it stands in quotes: #{{ \"{word}\": … }}.")),
+        None => failed,
+    }
+}
+
+/// Words that cannot be names.
+const RESERVED: [&str; 46] = [
+    "as",
+    "async",
+    "await",
+    "break",
+    "call",
+    "case",
+    "catch",
+    "const",
+    "continue",
+    "curry",
+    "default",
+    "do",
+    "else",
+    "eval",
+    "exit",
+    "export",
+    "false",
+    "fn",
+    "for",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "in",
+    "is",
+    "is_shared",
+    "let",
+    "loop",
+    "match",
+    "module",
+    "new",
+    "nil",
+    "null",
+    "package",
+    "private",
+    "public",
+    "return",
+    "switch",
+    "this",
+    "thread",
+    "throw",
+    "true",
+    "try",
+    "until",
+    "while",
+    "with",
+];
+
+/// Returns the word at a place of a text.
+fn word_at(text: &str, position: rhai::Position) -> Option<String> {
+    let line = text.lines().nth(position.line()?.checked_sub(1)?)?;
+    let rest = line.chars().skip(position.position()?.checked_sub(1)?);
+    let word: String = rest.take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    Some(word).filter(|word| !word.is_empty())
 }
 
 fn lower_first(text: &str) -> String {
@@ -191,20 +266,19 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
     };
     let literal = ast.iter_literal_variables(true, false).find(|(name, _, _)| *name == "RUNBOOK");
     let Some((_, _, value)) = literal else {
-        if declares_runbook(ast) {
-            return Err(ScriptError::new(format!(
-                "{name}: RUNBOOK must be a literal map: it is read without running the script"
-            ))
+        if !declaration(ast).is_none() {
+            return Err(ScriptError::new(
+                "RUNBOOK must be a literal map: it is read without running the script",
+            )
             .with_hint("Write values only, no function calls or variables."));
         }
         return Ok(metadata);
     };
     let Ok(Value::Object(map)) = to_json(&value) else {
-        return Err(ScriptError::new(format!("{name}: RUNBOOK must be a map")));
+        return Err(ScriptError::new("RUNBOOK must be a map"));
     };
     for (key, value) in map {
-        let wrong =
-            |expected: &str| ScriptError::new(format!("{name}: RUNBOOK.{key} must be {expected}"));
+        let wrong = |expected: &str| ScriptError::new(format!("RUNBOOK.{key} must be {expected}"));
         match key.as_str() {
             "params" if value.is_object() => metadata.params = value,
             "params" => return Err(wrong("a map of parameters")),
@@ -221,8 +295,7 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
             "product" | "version" | "source" => drop(value.as_str().ok_or_else(|| wrong("text"))?),
             other => {
                 let known = ["params", "needs", "targets", "product", "version", "source"];
-                let error =
-                    ScriptError::new(format!("{name}: RUNBOOK has an unknown key `{other}`"));
+                let error = ScriptError::new(format!("RUNBOOK has an unknown key `{other}`"));
                 return Err(match units::nearest(other, known) {
                     Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
                     None => error.with_hint(format!("It may have {}.", known.join(", "))),
@@ -240,7 +313,7 @@ fn check_needs(needs: &str, name: &str) -> Result<(), ScriptError> {
     let ours = numbers(env!("CARGO_PKG_VERSION")).unwrap_or_default();
     match numbers(needs) {
         None => Err(ScriptError::new(format!(
-            "{name}: RUNBOOK.needs is `{needs}`, expected a version such as \"0.1\""
+            "RUNBOOK.needs is `{needs}`, expected a version such as \"0.1\""
         ))),
         Some(wanted) if wanted > ours => Err(ScriptError::new(format!(
             "{name} needs upgrade-host {needs}, this is {}",
@@ -250,10 +323,13 @@ fn check_needs(needs: &str, name: &str) -> Result<(), ScriptError> {
     }
 }
 
-fn declares_runbook(ast: &AST) -> bool {
-    ast.statements()
-        .iter()
-        .any(|stmt| matches!(stmt, Stmt::Var(var, ..) if var.0.name == "RUNBOOK"))
+/// Returns where `RUNBOOK` is declared.
+fn declaration(ast: &AST) -> rhai::Position {
+    let found = ast.statements().iter().find_map(|stmt| match stmt {
+        Stmt::Var(var, ..) if var.0.name == "RUNBOOK" => Some(var.0.pos),
+        _ => None,
+    });
+    found.unwrap_or(rhai::Position::NONE)
 }
 
 fn collect_modules(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
     Target, Targets, Undo, Undone, recall_inverses, roll_back,
@@ -58,6 +59,8 @@ pub(super) struct Setup {
     pub(super) yes: bool,
     pub(super) stay: bool,
     pub(super) accept_change: bool,
+    /// What was typed, where the script of the run was.
+    pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
     pub(super) on_interrupt: OnInterrupt,
 }
@@ -104,12 +107,15 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         let rebuilding = direction != Direction::Forward;
         let run = Arc::new(begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?);
         let lanes = lanes(setup, &run)?;
-        lanes[0].emit(What::RunBegan {
-            title: setup.info.title.clone(),
-            runbook: setup.info.runbook.clone(),
-            targets: setup.info.targets.clone(),
-            mode: setup.word.to_owned(),
-        });
+        // What this process began and the operator then wants undone needs no second heading.
+        if !(rebuilding && interrupted) {
+            lanes[0].emit(What::RunBegan {
+                title: setup.info.title.clone(),
+                runbook: setup.info.runbook.clone(),
+                targets: setup.info.targets.clone(),
+                mode: setup.word.to_owned(),
+            });
+        }
         // Adapters and closures need the engines as long as anything may be undone.
         let scripts = Mutex::new(Vec::new());
         let evaluated = if rebuilding {
@@ -119,7 +125,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         };
         let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
         if let Direction::Back(why, failure) = &direction {
-            return end.undo(why.clone(), failure.clone());
+            return end.undo(why, failure.clone());
         }
         match evaluated {
             Evaluated::Finished => return end.finished(),
@@ -145,7 +151,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
     }
 }
 
-fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
+pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
     let records = match &setup.store {
         Some(store) => store.records(&setup.info.id)?,
         None => Vec::new(),
@@ -182,7 +188,7 @@ fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
 }
 
 /// One lane for a single target; for several, the main lane with a branch for each.
-fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
+pub(super) fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
     let targets: Vec<Arc<Target>> =
         setup.info.targets.iter().map(|name| run.targets.get(name)).collect::<Result<_>>()?;
     let first = match targets.first() {
@@ -190,7 +196,7 @@ fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
         None => run.targets.get("local")?,
     };
     let main = Lane::main(Arc::clone(run), first);
-    if targets.len() < 2 {
+    if targets.len() < 2 || setup.pieces.is_some() {
         return Ok(vec![main]);
     }
     let keyed: Vec<_> =
@@ -215,6 +221,11 @@ fn evaluate_lanes(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -
                     .name(lane.name().to_owned())
                     .stack_size(crate::effect::STACK)
                     .spawn_scoped(scope, move || {
+                        if let Some(pieces) = &setup.pieces {
+                            let (script, result) = interactive::replay(setup, lane, pieces);
+                            scripts.lock().unwrap_or_else(PoisonError::into_inner).extend(script);
+                            return result;
+                        }
                         let mut script = Script::new(&setup.runbook, lane).map_err(|error| {
                             Halt::from(Failure::input(error.to_string()).at(error.place))
                         })?;
@@ -291,16 +302,17 @@ fn rebuild(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Evalu
     Evaluated::Finished
 }
 
-struct Ending<'a> {
-    setup: &'a Setup,
-    run: &'a Arc<Run>,
-    lanes: &'a [Lane],
-    started: Instant,
-    interrupted: bool,
+/// How a run is brought to its end.
+pub(super) struct Ending<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) run: &'a Arc<Run>,
+    pub(super) lanes: &'a [Lane],
+    pub(super) started: Instant,
+    pub(super) interrupted: bool,
 }
 
 impl Ending<'_> {
-    fn debts(&self) -> Vec<String> {
+    pub(super) fn debts(&self) -> Vec<String> {
         self.run
             .obligations
             .all()
@@ -314,7 +326,7 @@ impl Ending<'_> {
             .collect()
     }
 
-    fn finished(&mut self) -> Result<Ended> {
+    pub(super) fn finished(&mut self) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -347,7 +359,7 @@ impl Ending<'_> {
             );
         }
         let Some(why) = self.run.past_point_of_no_return() else {
-            return self.undo(failure.to_string(), Some(failure));
+            return self.undo(&failure.to_string(), Some(failure));
         };
         // Nothing is undone on its own any more: the operator decides.
         let question = Question::Choose {
@@ -356,7 +368,7 @@ impl Ending<'_> {
             default: Some(PAUSE.to_owned()),
         };
         if !self.setup.yes && self.setup.asker.ask(&question).as_deref() == Some(ROLL_BACK) {
-            return self.undo(failure.to_string(), Some(failure));
+            return self.undo(&failure.to_string(), Some(failure));
         }
         let message = format!("paused after a failure beyond the point of no return ({why})");
         self.end(Status::Paused, message, Some(failure), None, calls)
@@ -375,9 +387,8 @@ impl Ending<'_> {
         match self.setup.asker.ask(&question).as_deref() {
             Some(ROLL_BACK) => ROLL_BACK,
             Some(GO_ON) => GO_ON,
-            Some(_) => PAUSE,
             None if self.setup.on_interrupt == OnInterrupt::RollBack => ROLL_BACK,
-            None => PAUSE,
+            _ => PAUSE,
         }
     }
 
@@ -403,13 +414,13 @@ impl Ending<'_> {
     }
 
     /// Undoes everything, newest first.
-    fn undo(&mut self, why: String, failure: Option<Failure>) -> Result<Ended> {
+    pub(super) fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
         if let Some(store) = &self.setup.store {
-            let body = Body::UndoBegan { why: why.clone(), failure: failure.clone() };
+            let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone() };
             store.append_durable(&self.setup.info.id, body, Vec::new())?;
         }
         self.setup.cancel.reset();
-        self.lanes[0].emit(What::UndoBegan { why: why.clone() });
+        self.lanes[0].emit(What::UndoBegan { why: why.to_owned() });
         let undone = match self.undo_on_a_thread() {
             Ok(undone) => undone,
             Err(Halt::Stop(stop)) => {
@@ -417,7 +428,7 @@ impl Ending<'_> {
                 let message = format!("undo was interrupted ({stop}); `resume` goes on with it");
                 return self.end(Status::Paused, message, failure, Some(stop), Vec::new());
             }
-            Err(Halt::Failure(failure)) => Undone { done: 0, failed: vec![*failure] },
+            Err(Halt::Failure(failure)) => Undone { failed: vec![*failure], ..Undone::default() },
         };
         let failed = u32::try_from(undone.failed.len()).unwrap_or(u32::MAX);
         self.lanes[0].emit(What::UndoEnded { done: undone.done, failed });
@@ -425,19 +436,24 @@ impl Ending<'_> {
             undone.failed.iter().filter_map(|failure| failure.call.clone()).collect();
         if failed > 0 {
             let message = format!(
-                "failed, and {failed} of {} undos failed too; `rollback` tries them again",
+                "failed; {failed} of {} undos failed too, `rollback` tries them again",
                 undone.done + failed
             );
             let failure = failure.or_else(|| undone.failed.into_iter().next());
             return self.end(Status::Failed, message, failure, None, calls);
         }
         self.clean();
-        let message = if failure.is_some() {
-            "failed; everything was rolled back"
-        } else {
-            "everything was rolled back"
+        let what = match (undone.done, undone.left.as_slice()) {
+            (0, []) => "there was nothing to undo".to_owned(),
+            (_, []) => "everything was rolled back".to_owned(),
+            (done, left) => {
+                let part = if done > 0 { "the rest was rolled back; " } else { "" };
+                format!("{part}cannot be undone: {}", left.join(", "))
+            }
         };
-        self.end(Status::RolledBack, message.to_owned(), failure, None, calls)
+        let message = if failure.is_some() { format!("failed; {what}") } else { what };
+        let status = if undone.left.is_empty() { Status::RolledBack } else { Status::Failed };
+        self.end(status, message, failure, None, calls)
     }
 
     fn undo_on_a_thread(&self) -> Result<Undone> {
@@ -473,7 +489,8 @@ impl Ending<'_> {
         }
     }
 
-    fn end(
+    #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
+    pub(super) fn end(
         &self,
         status: Status,
         message: String,
@@ -492,7 +509,9 @@ impl Ending<'_> {
         let id = self.setup.info.id.as_str();
         let next = match status {
             Status::Paused | Status::Unknown => Some(format!("upgrade-host resume {}", short(id))),
-            Status::Failed => Some(format!("upgrade-host rollback {}", short(id))),
+            Status::Failed if !failed.is_empty() || !debts.is_empty() => {
+                Some(format!("upgrade-host rollback {}", short(id)))
+            }
             Status::Planned if failure.is_none() && stop.is_none() => None,
             _ if !debts.is_empty() => Some("upgrade-host debts".to_owned()),
             _ => None,

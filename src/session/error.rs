@@ -61,6 +61,12 @@ pub enum SessionError {
         /// How it stands.
         status: &'static str,
     },
+    /// The run was typed at the REPL: there is no script to go on with.
+    #[error("run {run} was a session of the REPL, which cannot be gone on with")]
+    Typed {
+        /// The run.
+        run: String,
+    },
 }
 
 impl From<ScriptError> for SessionError {

@@ -6,6 +6,7 @@
 pub mod config;
 mod drive;
 mod error;
+mod interactive;
 pub mod inventory;
 mod open;
 pub mod params;
@@ -14,4 +15,5 @@ pub mod secrets;
 
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
+pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
 pub use open::{Order, Session, Text, Voice};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::config::{Config, Environment};
 use super::drive::{Direction, Ended, drive};
 use super::error::SessionError;
-use super::prepare;
 use super::secrets::PromptSecret;
+use super::{interactive, prepare};
 use crate::effect::{Asker, Mode};
 use crate::event::{Event, Status};
 use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store};
@@ -74,7 +74,7 @@ impl fmt::Debug for Voice {
 pub struct Session {
     pub(super) environment: Environment,
     pub(super) config: Config,
-    store: Arc<Sqlite>,
+    pub(super) store: Arc<Sqlite>,
     state: PathBuf,
 }
 
@@ -165,17 +165,20 @@ impl Session {
         let _hold = self.store.hold(&run.id)?;
         // Read again under the lock: another process may have ended it meanwhile.
         let mut run = self.store.find(&run.id)?;
+        let undoing = undoing(&self.store.records(&run.id)?);
+        let typed = interactive::recorded(&run);
+        if typed.is_some() && undoing.is_none() {
+            return Err(SessionError::Typed { run: run.id });
+        }
         if !matches!(run.status, Status::Running | Status::Paused | Status::Unknown) {
             return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
         }
-        let undoing = undoing(&self.store.records(&run.id)?);
         if let Some(sources) = changed_sources(&run, accept_change || undoing.is_some())? {
             self.store.set_sources(&run.id, &sources)?;
             run.sources = sources;
         }
-        let runbook = Runbook::recorded(&script::build(None)?, &run.sources)?;
-        let mut setup = prepare::recorded(self, run, runbook, order, voice)?;
-        setup.accept_change = accept_change;
+        let mut setup = prepare::recorded(self, run, order, voice)?;
+        setup.accept_change |= accept_change;
         setup.store = Some(self.store.clone());
         setup.word = "resume";
         self.take_up(&setup.info)?;
@@ -202,8 +205,7 @@ impl Session {
         if let Some(what) = gone(&self.store.records(&run.id)?) {
             return Err(SessionError::Gone { run: run.id, what });
         }
-        let runbook = Runbook::recorded(&script::build(None)?, &run.sources)?;
-        let mut setup = prepare::recorded(self, run, runbook, order, voice)?;
+        let mut setup = prepare::recorded(self, run, order, voice)?;
         setup.store = Some(self.store.clone());
         setup.word = "rollback";
         self.take_up(&setup.info)?;

@@ -14,17 +14,20 @@ use super::OnInterrupt;
 use super::config::{Interrupt, TargetConfig};
 use super::drive::Setup;
 use super::error::SessionError;
+use super::interactive;
 use super::inventory::{self, Inventory, Snapshot};
 use super::open::{Order, Session, Voice};
 use super::params::Params;
 use super::secrets::{Reference, SecretStore};
-use crate::effect::{App, Clock, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Targets};
+use crate::effect::{
+    App, Clock, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Target, Targets,
+};
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
 use crate::journal::RunInfo;
-use crate::script::Runbook;
+use crate::script::{self, Runbook};
 use crate::secret::Secret;
-use crate::transport::{Command, SharedTransport, TransportError};
+use crate::transport::{Cancel, Command, SharedTransport, TransportError};
 
 /// How long a broken connection is tried again unless the configuration says otherwise.
 const RECONNECT: Duration = Duration::from_secs(300);
@@ -79,6 +82,12 @@ pub(super) fn fresh(
         params.insert(name.clone(), values.values);
     }
     secrets.add_all(&references);
+    // Those that need neither a command nor the operator are had at once: a slip is told before anything is done.
+    for (name, reference) in &references {
+        if matches!(reference, Reference::Env(_) | Reference::File(_)) {
+            redactor.add(&secrets.reveal(name)?);
+        }
+    }
     references.extend(config.secrets.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Settings {
@@ -133,10 +142,13 @@ pub(super) fn fresh(
 pub(super) fn recorded(
     session: &Session,
     info: RunInfo,
-    runbook: Runbook,
     order: &Order,
     voice: &Voice,
 ) -> Result<Setup, SessionError> {
+    let (runbook, pieces) = match interactive::recorded(&info) {
+        Some((runbook, pieces)) => (runbook, Some(pieces)),
+        None => (Runbook::recorded(&script::build(None)?, &info.sources)?, None),
+    };
     let settings: Settings = serde_json::from_value(info.settings.clone()).map_err(|error| {
         crate::journal::JournalError::Io {
             path: session.state().join("journal.db"),
@@ -150,7 +162,7 @@ pub(super) fn recorded(
     let factory = factory(&secrets, &redactor, voice);
     let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, false);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(assemble(
+    let mut setup = assemble(
         info,
         runbook,
         settings,
@@ -163,7 +175,11 @@ pub(super) fn recorded(
         session,
         Mode::Run,
         "resume",
-    ))
+    );
+    // A line that was interrupted leaves a gap in the record, and the lines after it still count.
+    setup.accept_change = pieces.is_some();
+    setup.pieces = pieces;
+    Ok(setup)
 }
 
 #[expect(
@@ -199,6 +215,7 @@ fn assemble(
         app: settings.app.map(|(adapter, settings)| App { adapter, settings }),
         secrets,
         redactor,
+        pieces: None,
         store: None,
         events: Arc::clone(&voice.events),
         asker: Arc::clone(&voice.asker),
@@ -215,24 +232,29 @@ fn assemble(
 /// Makes sure that every target can be reached before anything is written or done.
 pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
     for name in &setup.info.targets {
-        let target = setup.targets.get(name)?;
-        if name == "local" {
-            continue;
-        }
-        let command = Command::list(["true"]).reading().timeout(Some(Duration::from_secs(60)));
-        match target.transport.exec(&command, &setup.cancel, &mut |_, _| {}) {
-            Ok(exit) if exit.success() => {}
-            Ok(exit) => {
-                let said = String::from_utf8_lossy(&exit.stderr);
-                let message = format!("{name} cannot run a command: {}", said.trim());
-                return Err(SessionError::Failure(Box::new(
-                    Failure::new(Kind::Denied, message).with_target(name),
-                )));
-            }
-            Err(error) => return Err(SessionError::Failure(Box::new(unreachable(name, error)))),
-        }
+        reach_one(&*setup.targets.get(name)?, &setup.cancel)?;
     }
     Ok(())
+}
+
+/// Makes sure that a target can be reached.
+pub(super) fn reach_one(target: &Target, cancel: &Cancel) -> Result<(), SessionError> {
+    let name = &target.name;
+    if name == "local" {
+        return Ok(());
+    }
+    let command = Command::list(["true"]).reading().timeout(Some(Duration::from_secs(60)));
+    match target.transport.exec(&command, cancel, &mut |_, _| {}) {
+        Ok(exit) if exit.success() => Ok(()),
+        Ok(exit) => {
+            let said = String::from_utf8_lossy(&exit.stderr);
+            let message = format!("{name} cannot run a command: {}", said.trim());
+            Err(SessionError::Failure(Box::new(
+                Failure::new(Kind::Denied, message).with_target(name),
+            )))
+        }
+        Err(error) => Err(SessionError::Failure(Box::new(unreachable(name, error)))),
+    }
 }
 
 fn unreachable(name: &str, error: TransportError) -> Failure {

@@ -1,4 +1,4 @@
-//! A site for one test: a directory, a simulated AhsayOBS server in it, and runs of the program against it.
+//! A site for one test: a directory, a simulated `AhsayOBS` server in it, and runs of the program against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -250,6 +250,15 @@ impl Site {
     /// Runs what [`Site::runbook`] wrote.
     pub(crate) fn run(&self, verb: &str) -> Ended {
         self.program(&[verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"])
+    }
+
+    /// Runs it with a password of the application other than the right one.
+    pub(crate) fn run_with_password(&self, password: &str) -> Ended {
+        self.write("wrong", password);
+        let file = self.path("wrong");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let password = format!("password=file:{}", file.display());
+        self.program(&["run", "book.rhai", "--set", &password])
     }
 
     /// Begins to run it, kills it with -9 once `happened`, and waits for its end.

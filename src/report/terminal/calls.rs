@@ -26,6 +26,10 @@ impl Terminal {
     ) {
         let at = self.running.iter().position(|one| one.call == call);
         let running = at.map(|at| self.running.remove(at));
+        if call.contains(" / point_of_no_return #") && matches!(end, CallEnd::Done) {
+            // The rule across the page says it.
+            return;
+        }
         if matches!(end, CallEnd::Recalled) && !self.style.verbose {
             let lane = self.lanes.entry(event.lane.clone()).or_default();
             lane.recalled += 1;
@@ -150,9 +154,12 @@ impl Terminal {
         };
         let head = format!("{} {}", mark.glyph(&self.style), status.as_str());
         let mut line = Line::new().with(tone, head);
-        if !message.is_empty() {
+        // The message stands alone elsewhere, and may begin with what the head says.
+        let said = message.strip_prefix(status.as_str()).unwrap_or(message);
+        let said = said.trim_start_matches("; ");
+        if !said.is_empty() {
             line.push(Tone::Plain, self.style.dot());
-            line.push(Tone::Plain, message);
+            line.push(Tone::Plain, said);
         }
         out.extend(self.laid(line, 2, None));
         let fact = |name: &str, tone: Tone, value: &str| {

@@ -31,7 +31,7 @@ impl Terminal {
         }
         let title = if title.is_empty() { runbook } else { title };
         let line = Line::new().with(Tone::Strong, title);
-        out.extend(self.laid(line, 2, Some(self.style.date(event.at))));
+        let mut heading = self.laid(line, 2, Some(self.style.date(event.at)));
         let does = match mode {
             "plan" => format!("plan of {runbook}"),
             "resume" => format!("resumes run {}", event.run),
@@ -47,8 +47,13 @@ impl Terminal {
             Tone::Dim,
             if self.planning { "reads for real, changes nothing" } else { runbook },
         );
-        out.extend(self.laid(line, 2, None));
-        out.push(Line::new());
+        heading.extend(self.laid(line, 2, None));
+        heading.push(Line::new());
+        if runbook == "-e" && mode == "run" && !self.style.verbose {
+            self.heading = Some(heading);
+        } else {
+            out.extend(heading);
+        }
     }
 
     pub(super) fn step_began(&mut self, event: &Event) {
@@ -57,7 +62,13 @@ impl Terminal {
         state.steps.push(Step { path, at: event.at, said: false, timed: 0, recalled: false });
     }
 
-    pub(super) fn step_ended(&mut self, event: &Event, took_ms: u64, out: &mut Vec<Line>) {
+    pub(super) fn step_ended(
+        &mut self,
+        event: &Event,
+        ok: bool,
+        took_ms: u64,
+        out: &mut Vec<Line>,
+    ) {
         let Some(state) = self.lanes.get_mut(&event.lane) else { return };
         let Some(at) = state.steps.iter().rposition(|step| step.path == event.step) else { return };
         let (said, recalled, timed) = {
@@ -69,8 +80,10 @@ impl Terminal {
         }
         if !said && !recalled {
             self.approach(event, out);
-            let line = Line::new().with(Tone::Dim, "nothing to do");
-            self.row(event, line, 0, None, out);
+            if ok {
+                let line = Line::new().with(Tone::Dim, "nothing to do");
+                self.row(event, line, 0, None, out);
+            }
         } else if said
             && timed > 1
             && let Some(took) = took(took_ms)
