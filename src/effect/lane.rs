@@ -301,14 +301,11 @@ impl Lane {
         }
     }
 
-    /// Adds something to the journal that is not a call. Returns whether it is new, and not part of a replay.
+    /// Adds something to the journal that is not a call. Returns whether it is news, and was not on record already.
     pub fn record(&self, body: Body) -> Result<bool> {
         let run = &self.0.run;
-        if run.mode == Mode::Plan {
-            return Ok(true);
-        }
         let told = run.cursor.lock().unwrap_or_else(PoisonError::into_inner).told(&body);
-        if told || !self.is_live() {
+        if told || !self.tells() {
             return Ok(false);
         }
         if let (Some(store), Mode::Run) = (&run.store, run.mode) {
