@@ -40,8 +40,9 @@ pub(super) fn explain(error: &EvalAltResult) -> Failure {
 /// A call that fits no function: `rsync (i64, i64)`.
 fn no_such_call(signature: &str) -> Failure {
     let (name, types) = signature.split_once(" (").unwrap_or((signature, ""));
-    let types: Vec<&str> =
-        types.trim_end_matches(')').split(", ").filter(|one| !one.is_empty()).map(word).collect();
+    // Only the last parenthesis closes the list: `()` is a type.
+    let types = types.strip_suffix(')').unwrap_or(types);
+    let types: Vec<&str> = types.split(", ").filter(|one| !one.is_empty()).map(word).collect();
     if !name.starts_with(|first: char| first.is_alphabetic() || first == '_') {
         let between = if types.len() > 1 { "between" } else { "on" };
         let message = format!("`{name}` does not work {between} {}", types.join(" and "));
