@@ -237,11 +237,6 @@ impl Run {
         (self.events)(event);
     }
 
-    /// Returns a placeholder target whose every use fails; a lane always has a real one.
-    pub(super) fn no_target() -> Arc<Target> {
-        Arc::new(Target::new("local", Arc::new(crate::transport::Local)))
-    }
-
     /// Returns why there is no way back, if the point was passed.
     pub fn past_point_of_no_return(&self) -> Option<String> {
         self.point_of_no_return.lock().unwrap_or_else(PoisonError::into_inner).clone()

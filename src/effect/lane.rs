@@ -75,6 +75,7 @@ pub(super) enum Inside {
 #[derive(Debug, Default)]
 struct State {
     steps: Vec<String>,
+    /// The targets of the `on`s around the next call, innermost last.
     targets: Vec<Arc<Target>>,
     counters: HashMap<(String, String), u32>,
     branches: u32,
@@ -91,6 +92,8 @@ struct Inner {
     run: Arc<Run>,
     name: String,
     undoing: bool,
+    /// The target that it acts on outside of every `on`.
+    home: Arc<Target>,
     state: Mutex<State>,
 }
 
@@ -111,8 +114,7 @@ impl Lane {
     }
 
     fn make(run: Arc<Run>, name: String, target: Arc<Target>, state: State, undoing: bool) -> Self {
-        let state = State { targets: vec![target], ..state };
-        Self(Arc::new(Inner { run, name, undoing, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { run, name, undoing, home: target, state: Mutex::new(state) }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,11 +138,7 @@ impl Lane {
 
     /// Returns the target that the lane acts on now.
     pub fn target(&self) -> Arc<Target> {
-        let state = self.state();
-        let last = state.targets.last().map(Arc::clone);
-        drop(state);
-        // A lane is made with a target, and `pop_target` keeps the first.
-        last.unwrap_or_else(Run::no_target)
+        Arc::clone(self.state().targets.last().unwrap_or(&self.0.home))
     }
 
     /// Acts on another target from now on.
@@ -150,10 +148,7 @@ impl Lane {
 
     /// Acts on the target before again.
     pub fn pop_target(&self) {
-        let mut state = self.state();
-        if state.targets.len() > 1 {
-            state.targets.pop();
-        }
+        self.state().targets.pop();
     }
 
     /// Returns the steps around the next call, joined.
