@@ -66,7 +66,7 @@ pub struct Cursor {
     calls: HashMap<CallKey, Recorded>,
     lanes: HashMap<String, LaneRecord>,
     again: HashSet<String>,
-    /// What was told and is no call: steps and notes.
+    /// What was told and is no call: steps, notes, and that the script is through.
     told: Vec<Body>,
     accept_change: bool,
 }
@@ -128,7 +128,9 @@ impl Cursor {
                     }
                 }
                 Body::Ended { failed, .. } => cursor.again.extend(failed.iter().cloned()),
-                Body::Step { .. } | Body::Note { .. } => cursor.told.push(record.body.clone()),
+                Body::Step { .. } | Body::Note { .. } | Body::Closing => {
+                    cursor.told.push(record.body.clone());
+                }
                 _ => {}
             }
         }
@@ -204,7 +206,7 @@ impl Cursor {
         }
     }
 
-    /// Returns whether this step or note is on record, once for each time that it is.
+    /// Returns whether this step, note or end of the script is on record, once for each time that it is.
     pub fn told(&mut self, body: &Body) -> bool {
         let found = self.told.iter().position(|told| told == body);
         found.map(|at| self.told.remove(at)).is_some()

@@ -337,7 +337,10 @@ impl Ending<'_> {
             );
         }
         if self.debts().is_empty() {
-            if let Some(store) = &self.setup.store {
+            let mut cursor = self.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = cursor.told(&Body::Closing);
+            drop(cursor);
+            if let (Some(store), false) = (&self.setup.store, told) {
                 store.append_durable(&self.setup.info.id, Body::Closing, Vec::new())?;
             }
             self.clean();
