@@ -82,6 +82,12 @@ pub(super) enum Commands {
         /// Go on although the runbook was changed; calls that still match are answered from the record
         #[arg(long)]
         accept_change: bool,
+        /// Of the items of a stopped `rolling`, let only these go on
+        #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
+        only: Vec<String>,
+        /// Take these items of a stopped `rolling` out for good
+        #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
+        skip: Vec<String>,
     },
     /// Undo what a run did
     Rollback {

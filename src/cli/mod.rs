@@ -53,8 +53,9 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         Some(Commands::Run(script)) => run::run(ui, common, script, false),
         Some(Commands::Plan(script)) => run::run(ui, common, script, true),
         Some(Commands::Check { files }) => check::check(ui, &files),
-        Some(Commands::Resume { run, accept_change }) => {
-            resume::resume(ui, common, &run, accept_change)
+        Some(Commands::Resume { run, accept_change, only, skip }) => {
+            let chosen = crate::effect::Chosen { only, skip };
+            resume::resume(ui, common, &run, accept_change, chosen)
         }
         Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
         Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),

@@ -137,6 +137,7 @@ impl Bench {
             params: BTreeMap::new(),
             notes: Mutex::default(),
             fatal: Mutex::default(),
+            chosen: super::Chosen::default(),
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)

@@ -209,8 +209,19 @@ pub struct Run {
     pub notes: Mutex<BTreeMap<(String, String), Value>>,
     /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
     pub fatal: Mutex<std::collections::BTreeSet<String>>,
+    /// What the operator said on resuming about the items of a stopped `rolling`.
+    pub chosen: Chosen,
     /// Targets on which something may have been left that the end of the run removes.
     pub touched: Mutex<BTreeMap<String, Arc<Target>>>,
+}
+
+/// Which items of a stopped `rolling` go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// If not empty, no others do.
+    pub only: Vec<String>,
+    /// These are taken out.
+    pub skip: Vec<String>,
 }
 
 /// A maintenance window.

@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod closure;
 mod data;
 mod disk;
+mod each;
 mod exec;
 mod explain;
 mod facts;
@@ -13,12 +14,14 @@ mod files;
 pub mod flow;
 mod http;
 mod jobs;
+mod lanes;
 mod log;
 mod network;
 mod notify;
 mod pace;
 mod params;
 mod replication;
+mod rolling;
 mod rsync;
 mod service;
 mod text;
@@ -38,6 +41,8 @@ type Family = (fn(&mut Face), fn(&mut Registry));
 /// Every family, in the order of the reference.
 const FAMILIES: &[Family] = &[
     (flow::register, flow::actions),
+    (each::register, each::actions),
+    (rolling::register, rolling::actions),
     (params::register, params::actions),
     (exec::register, exec::actions),
     (files::register, files::actions),

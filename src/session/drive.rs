@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::interactive::{self, Piece};
 use crate::effect::{
-    App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
-    Target, Targets, Undo, Undone, recall_inverses, roll_back,
+    App, Asker, Chosen, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets,
+    ServiceCommands, Target, Targets, Undo, Undone, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -59,6 +59,7 @@ pub(super) struct Setup {
     pub(super) yes: bool,
     pub(super) stay: bool,
     pub(super) accept_change: bool,
+    pub(super) chosen: Chosen,
     /// What was typed, where the script of the run was.
     pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
@@ -183,6 +184,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         notes: Mutex::default(),
         assumed: Mutex::default(),
         fatal: Mutex::default(),
+        chosen: setup.chosen.clone(),
         touched: Mutex::default(),
     })
 }

@@ -3,6 +3,7 @@
 //! A [`Session`] is the configuration and the journal; an [`Order`] is what to run; a [`Voice`] is who listens and who
 //! answers. Nothing here prints or reads the environment by itself.
 
+mod chosen;
 pub mod config;
 mod drive;
 mod error;

@@ -224,6 +224,7 @@ fn assemble(
         yes: order.yes,
         stay: order.stay,
         accept_change: false,
+        chosen: order.chosen.clone(),
         reconnect: Duration::from_millis(settings.reconnect_ms),
         on_interrupt,
     }

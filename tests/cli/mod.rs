@@ -5,6 +5,7 @@ mod exec;
 mod input;
 mod lanes;
 mod params;
+mod rolling;
 mod script;
 mod secrets;
 mod statuses;
