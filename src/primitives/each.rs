@@ -41,7 +41,7 @@ fn each(
     let lane = lane(ctx)?;
     let closure = Closure::take(ctx, body)?;
     let branches = lanes::branch(&lane, &lanes::keys(ctx, items)?);
-    let results = lanes::run(branches.len(), max, &|| false, &|index| {
+    let results = lanes::run(branches.len(), max, &|_| false, &|index| {
         lanes::call(&branches[index], &closure, &items[index])
     });
     lane.push_undo(Undo::Lanes(branches));

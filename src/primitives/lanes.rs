@@ -58,20 +58,20 @@ pub(super) fn call(lane: &Lane, closure: &Closure, item: &Dynamic) -> Result<Dyn
 }
 
 /// Does the work of lanes number 0 to `count` on threads of their own, at most `max` at once: a thread takes the next
-/// lane when it is through with one, unless `stopped` by then. Returns the results in order; none for a lane that did
-/// not begin.
+/// lane when it is through with one, unless `stopped` says of that one that it is not to begin any more, nor the later
+/// ones. Returns the results in order; none for a lane that did not begin.
 pub(super) fn run<T: Send>(
     count: usize,
     max: usize,
-    stopped: &(dyn Fn() -> bool + Sync),
+    stopped: &(dyn Fn(usize) -> bool + Sync),
     work: &(dyn Fn(usize) -> T + Sync),
 ) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<T>>> = Mutex::new((0..count).map(|_| None).collect());
     let take = || {
-        while !stopped() {
+        loop {
             let index = next.fetch_add(1, Ordering::SeqCst);
-            if index >= count {
+            if index >= count || stopped(index) {
                 break;
             }
             let result = work(index);

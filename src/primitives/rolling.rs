@@ -270,10 +270,15 @@ impl Rolling<'_, '_> {
             // The record goes on after this wave, so the lanes that are not on record did not begin.
             all.retain(|(_, lane)| lane.has_begun());
         }
+        // What began goes on, whatever failed beside it.
+        all.sort_by_key(|(_, lane)| !lane.has_begun());
+        let begun = all.iter().take_while(|(_, lane)| lane.has_begun()).count();
         let room = self.max_failures.saturating_sub(self.failed());
         let failures = AtomicUsize::new(0);
         let halted = AtomicBool::new(false);
-        let stopped = || failures.load(Ordering::SeqCst) > room || halted.load(Ordering::SeqCst);
+        let stopped = |at: usize| {
+            at >= begun && (failures.load(Ordering::SeqCst) > room || halted.load(Ordering::SeqCst))
+        };
         let results = lanes::run(all.len(), self.max, &stopped, &|at| {
             let (index, lane) = &all[at];
             let result =
