@@ -130,11 +130,20 @@ pub(super) enum Commands {
 #[derive(Args, Debug)]
 pub(super) struct Script {
     /// The runbook
-    #[arg(value_name = "FILE", required_unless_present = "code")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["code", "command"])]
     pub(super) file: Option<PathBuf>,
     /// Run this code instead of a file
     #[arg(short = 'e', value_name = "CODE", conflicts_with = "file")]
     pub(super) code: Option<String>,
+    /// Run this command on each target and group what they answer; one word is a line for the shell
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["file", "code"])]
+    pub(super) command: Vec<String>,
+    /// The command only reads
+    #[arg(long, requires = "command")]
+    pub(super) read: bool,
+    /// Work on so many targets at once [default: 64]
+    #[arg(long, value_name = "N", requires = "command", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) max: Option<u16>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

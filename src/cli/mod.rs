@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod ad_hoc;
 mod args;
 mod check;
 mod completions;
@@ -50,7 +51,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
     match command {
+        Some(Commands::Run(script)) if !script.command.is_empty() => {
+            ad_hoc::ad_hoc(ui, common, &script)
+        }
         Some(Commands::Run(script)) => run::run(ui, common, script, false),
+        Some(Commands::Plan(script)) if !script.command.is_empty() => {
+            ui.error("error: a plan is made of a runbook; what a command would do cannot be known");
+            Exit::Invalid
+        }
         Some(Commands::Plan(script)) => run::run(ui, common, script, true),
         Some(Commands::Check { files }) => check::check(ui, &files),
         Some(Commands::Resume { run, accept_change, only, skip }) => {

@@ -60,7 +60,7 @@ pub(super) fn call(lane: &Lane, closure: &Closure, item: &Dynamic) -> Result<Dyn
 /// Does the work of lanes number 0 to `count` on threads of their own, at most `max` at once: a thread takes the next
 /// lane when it is through with one, unless `stopped` says of that one that it is not to begin any more, nor the later
 /// ones. Returns the results in order; none for a lane that did not begin.
-pub(super) fn run<T: Send>(
+pub(crate) fn run<T: Send>(
     count: usize,
     max: usize,
     stopped: &(dyn Fn(usize) -> bool + Sync),

@@ -31,7 +31,9 @@ mod users;
 use std::sync::OnceLock;
 
 use bridge::{Face, Faces};
+pub use exec::{AdHoc, Answer};
 pub use files::{clean_script, needs_kept};
+pub(crate) use lanes::run as side_by_side;
 
 use crate::effect::Registry;
 

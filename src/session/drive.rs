@@ -209,7 +209,7 @@ pub(super) fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
 }
 
 /// The lanes on which the script is evaluated: the branches if there are any.
-fn working(lanes: &[Lane]) -> &[Lane] {
+pub(super) fn working(lanes: &[Lane]) -> &[Lane] {
     if lanes.len() > 1 { &lanes[1..] } else { lanes }
 }
 
@@ -397,7 +397,7 @@ impl Ending<'_> {
         }
     }
 
-    fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
+    pub(super) fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,

@@ -25,6 +25,7 @@ use crate::effect::{
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
 use crate::journal::RunInfo;
+use crate::primitives;
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Command, SharedTransport, TransportError};
@@ -232,10 +233,13 @@ fn assemble(
 
 /// Makes sure that every target can be reached before anything is written or done.
 pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
-    for name in &setup.info.targets {
-        reach_one(&*setup.targets.get(name)?, &setup.cancel)?;
-    }
-    Ok(())
+    let targets: Vec<Arc<Target>> =
+        setup.info.targets.iter().map(|name| setup.targets.get(name)).collect::<Result<_>>()?;
+    let reached = primitives::side_by_side(targets.len(), super::MAX, &|_| false, &|index| {
+        reach_one(&targets[index], &setup.cancel)
+    });
+    // The first in the order in which they are named, whichever was found out first.
+    reached.into_iter().flatten().collect()
 }
 
 /// Makes sure that a target can be reached.

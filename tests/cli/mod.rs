@@ -1,5 +1,6 @@
 //! The command line as a contract: what it says of bad input, and what other programs rely on.
 
+mod ad_hoc;
 mod contract;
 mod exec;
 mod input;

@@ -66,6 +66,21 @@ pub(super) struct Ran {
 }
 
 impl Job {
+    /// A command with nothing else said about it.
+    pub(super) fn plain(words: Words) -> Self {
+        Self {
+            words,
+            env: Vec::new(),
+            dir: None,
+            sudo: None,
+            stdin: None,
+            ok: Some(vec![0]),
+            timeout_ms: None,
+            undo: None,
+            idempotent: false,
+        }
+    }
+
     fn display(&self) -> String {
         let command = match &self.words {
             Words::Shell(line) => Command::shell(line),

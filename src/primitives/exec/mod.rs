@@ -1,11 +1,13 @@
 //! Commands: `sh`, `run`, `output`. What a command does cannot be known, so it is never repeated on its own, and it is
 //! undone only by what the runbook says.
 
+mod ad_hoc;
 mod input;
 mod job;
 
 use rhai::{Dynamic, Map, NativeCallContext};
 
+pub use self::ad_hoc::{AdHoc, Answer};
 use self::input::{either, environment, list, other_user, shell, statuses};
 use self::job::{Job, Output, Ran, Run, Sh, Undo, Words};
 use super::bridge::{
