@@ -480,10 +480,12 @@ impl Ending<'_> {
     /// Removes what the run kept on its targets for undo.
     fn clean(&self) {
         let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (name, target) in touched {
+        for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+                .sudo(touched.sudo)
                 .timeout(Some(Duration::from_secs(120)));
-            let left = match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+            let left = match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
+            {
                 Ok(exit) if exit.success() => continue,
                 Ok(exit) => crate::effect::tail(&exit.stderr),
                 Err(error) => error.to_string(),
