@@ -527,13 +527,23 @@ impl Cx<'_> {
 
     /// Returns a name for this call that is safe in a file name on the target.
     pub fn file_stem(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let digest = Sha256::digest(self.call.to_string().as_bytes());
-        digest.iter().take(8).fold(String::new(), |mut stem, byte| {
-            let _infallible = write!(stem, "{byte:02x}");
-            stem
-        })
+        stem(&self.call.to_string())
     }
+
+    /// Returns whether this call is a part of another action, with no record of its own.
+    pub fn is_nested(&self) -> bool {
+        self.call.nth == 0
+    }
+}
+
+/// Returns a name for a text that is safe in a file name.
+pub(super) fn stem(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).fold(String::new(), |mut stem, byte| {
+        let _infallible = write!(stem, "{byte:02x}");
+        stem
+    })
 }
 
 impl Run {

@@ -7,7 +7,7 @@ use super::context::{Cx, Lines};
 use super::lane::Inside;
 use crate::error::{Failure, Halt, Kind, Pause, Result, Stop};
 use crate::transport::receipt::{self, At, Found, Launched, Seen};
-use crate::transport::{Command, Ended, Stream, Sudo};
+use crate::transport::{Command, Ended, Exit, Kept, Stream, Sudo};
 use crate::units;
 
 /// How often a launcher may die before the command begins until that is taken for a fault.
@@ -44,7 +44,7 @@ impl Cx<'_> {
         let mut prepared = false;
         let ended = loop {
             let dir = self.again(|| self.receipts(command.sudo.as_ref(), prepared))?;
-            let at = At { dir, call: self.receipt_name(attempt, void) };
+            let at = At { dir, call: self.receipt_name(command, attempt, void) };
             let launched = self.again(|| {
                 let cancel = &self.lane.run().cancel;
                 let mut tell = |stream: Stream, bytes: &[u8]| {
@@ -86,16 +86,50 @@ impl Cx<'_> {
         Ok(ended)
     }
 
+    /// As [`Cx::detached`], for a command that may be repeated: goes on with a try of this call that still runs, else
+    /// begins a new one. Two never run at once.
+    ///
+    /// # Errors
+    /// As [`Cx::detached`].
+    pub fn detached_anew(
+        &self,
+        command: &Command,
+        watch: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Ended> {
+        let mut attempt = 1;
+        while !matches!(
+            self.again(|| self.receipt(command, attempt))?,
+            Found::Never | Found::Running
+        ) {
+            attempt += 1;
+        }
+        self.detached(command, attempt, watch)
+    }
+
+    /// As [`Cx::detached_anew`], returning what was written as well.
+    ///
+    /// # Errors
+    /// As [`Cx::detached`].
+    pub fn repeatable(&self, command: &Command) -> Result<Exit> {
+        let (mut out, mut err) = (Kept::default(), Kept::default());
+        let ended = self.detached_anew(command, &mut |stream, bytes| match stream {
+            Stream::Out => out.push(bytes),
+            Stream::Err => err.push(bytes),
+        })?;
+        Ok(Exit { ended, stdout: out.finish(), stderr: err.finish() })
+    }
+
     /// Finds out what became of a command of this call that [`Cx::detached`] may have started.
     ///
     /// # Errors
     /// As [`Cx::exec`].
-    pub fn receipt(&self, sudo: Option<&Sudo>, attempt: u32) -> Result<Found> {
+    pub fn receipt(&self, command: &Command, attempt: u32) -> Result<Found> {
+        let sudo = command.sudo.as_ref();
         let cancel = &self.lane.run().cancel;
         for void in 0..=VOIDS {
             // Without the directory there is no receipt, and it does no harm to make it.
             let dir = self.receipts(sudo, false)?;
-            let at = At { dir, call: self.receipt_name(attempt, void) };
+            let at = At { dir, call: self.receipt_name(command, attempt, void) };
             let found = receipt::look(&*self.target.transport, &at, sudo.cloned(), cancel)
                 .map_err(|error| self.failed(error, None))?;
             if found != Found::Void {
@@ -105,10 +139,15 @@ impl Cx<'_> {
         Ok(Found::Never)
     }
 
-    fn receipt_name(&self, attempt: u32, void: u32) -> String {
+    fn receipt_name(&self, command: &Command, attempt: u32, void: u32) -> String {
+        let mut name = self.file_stem();
+        if self.is_nested() {
+            // Calls inside of an action share their name.
+            name = format!("{name}-{}", super::context::stem(&command.display()));
+        }
         match void {
-            0 => format!("{}-{attempt}", self.file_stem()),
-            void => format!("{}-{attempt}.{void}", self.file_stem()),
+            0 => format!("{name}-{attempt}"),
+            void => format!("{name}-{attempt}.{void}"),
         }
     }
 

@@ -146,6 +146,8 @@ impl Job {
             Stream::Err => err.push(bytes),
         };
         let ended = match tries {
+            // What the action around it does again, it does again.
+            Some(_) if cx.is_nested() => cx.detached_anew(&command, &mut keep),
             None => cx.exec_with(&command, true, &mut keep).map(|exit| exit.ended),
             Some(tries) => cx.detached(&command, tries.number(), &mut keep),
         };
@@ -208,7 +210,7 @@ impl Job {
     /// Finds out by its receipt what became of the last try.
     fn reconcile(&self, cx: &Cx<'_>, tries: Tries) -> Result<Reconciled<Ran>> {
         let command = self.command(cx, false)?;
-        match cx.receipt(command.sudo.as_ref(), tries.number())? {
+        match cx.receipt(&command, tries.number())? {
             // Whoever takes it up is told how it ended, or goes on with it; it is not started twice.
             Found::Never | Found::Void | Found::Running | Found::Ended(_) => Ok(Reconciled::Redo),
             Found::Lost(why) if self.idempotent => Ok(Reconciled::Again(why)),
