@@ -379,13 +379,15 @@ fn refused(
     exit: &Exit,
     cancel: &Cancel,
 ) -> Result<Launched, TransportError> {
+    let why = "the launcher of a command was killed".to_owned();
+    let killed = TransportError::Lost { target: transport.describe(), why };
+    if exit.success() {
+        return Err(killed);
+    }
     // Where not even a look is allowed (sudo refuses), nothing was started either.
     match look(transport, at, command.sudo.clone(), cancel) {
         Ok(Found::Never) | Err(TransportError::Invalid(_)) => Ok(Launched::Refused(exit.clone())),
-        Ok(_) => Err(TransportError::Lost {
-            target: transport.describe(),
-            why: "the launcher of a command was killed".to_owned(),
-        }),
+        Ok(_) => Err(killed),
         Err(error) => Err(error),
     }
 }
@@ -441,7 +443,7 @@ fn launcher(command: &Command, at: &At, mark: &str, seen: Seen) -> Result<Comman
             seen.err.to_string(),
         ],
     );
-    Ok(Command { words: script.words, timeout: None, ..command.clone() })
+    Ok(Command { words: script.words, timeout: None, launcher: true, ..command.clone() })
 }
 
 fn follower(command: &Command, at: &At, mark: &str, seen: Seen) -> Command {

@@ -93,6 +93,9 @@ pub(super) fn run(
             }
         }
         let Some((error, since)) = &stop else { continue };
+        if command.launcher {
+            return Err(error.clone().into());
+        }
         if let Some(group) = running.group() {
             let sudo = command.sudo.as_ref();
             match end_group(link, &group, sudo) {
@@ -171,6 +174,8 @@ struct Running<'a> {
     out: Marks,
     err: Marks,
     closed: Option<(i32, Option<String>)>,
+    /// It says itself how it ended.
+    launcher: bool,
 }
 
 impl<'a> Running<'a> {
@@ -179,8 +184,12 @@ impl<'a> Running<'a> {
         stdin.extend_from_slice(&command.stdin);
         let mark =
             mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
-        let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
-        let line = join(words).map_err(TransportError::Invalid)?;
+        let line = if command.launcher {
+            script
+        } else {
+            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
+            join(words).map_err(TransportError::Invalid)?
+        };
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let job = ExecJob {
@@ -193,7 +202,15 @@ impl<'a> Running<'a> {
         };
         over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
-        Ok(Self { link: over, shared, events, out: marks()?, err: marks()?, closed: None })
+        Ok(Self {
+            link: over,
+            shared,
+            events,
+            out: marks()?,
+            err: marks()?,
+            closed: None,
+            launcher: command.launcher,
+        })
     }
 
     /// Returns the process group, once the remote shell has said it.
@@ -250,7 +267,7 @@ impl<'a> Running<'a> {
         if let Some(signal) = signal {
             return Next::Ended(Ended::Signal(signal));
         }
-        if status != 0 {
+        if status != 0 || self.launcher {
             return Next::Ended(Ended::Code(status));
         }
         let why = if self.err.said().is_empty() {
