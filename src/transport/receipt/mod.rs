@@ -67,6 +67,19 @@ pub enum Found {
     Lost(String),
 }
 
+/// What a run keeps on a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The run's id.
+    pub run: String,
+    /// The number of the user who it was for.
+    pub user: u32,
+    /// How many commands left receipts.
+    pub calls: u32,
+    /// How many of them still run.
+    pub running: u32,
+}
+
 /// How a launch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launched {
@@ -127,6 +140,31 @@ pub fn look(
             String::from_utf8_lossy(&exit.stderr).trim()
         ))),
     }
+}
+
+/// How many runs a target may name.
+const LISTED: usize = 10_000;
+
+/// Lists what runs keep on a target: all of it for root, what is their own for others.
+///
+/// # Errors
+/// As [`Transport::exec`].
+pub fn list(transport: &dyn Transport, cancel: &Cancel) -> Result<Vec<Kept>, TransportError> {
+    let command = Command::script::<&str>(scripts::LIST, []).reading().timeout(Some(SMALL));
+    let exit = transport.exec(&command, cancel, &mut |_, _| {})?;
+    Ok(exit.out().lines().take(LISTED).filter_map(kept).collect())
+}
+
+/// Reads a line of the list. A name that is no run's id is not one of ours.
+fn kept(line: &str) -> Option<Kept> {
+    let mut words = line.split(' ');
+    let run = words.next().filter(|run| {
+        !run.is_empty()
+            && run.len() < 100
+            && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })?;
+    let mut number = || words.next()?.parse().ok();
+    Some(Kept { run: run.to_owned(), user: number()?, calls: number()?, running: number()? })
 }
 
 /// A line that a script said of a call.

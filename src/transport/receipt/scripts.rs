@@ -246,3 +246,32 @@ fi
 echo "$m gone"
 "#
 );
+
+/// Lists what runs keep on this machine, a line each: `RUN USER CALLS RUNNING`. Root sees all, others their own.
+pub(super) const LIST: &str = concat!(
+    r#"me=$(id -u)"#,
+    look!(),
+    r#"
+for base in /var/tmp/upgrade-host-[0-9]*; do
+  [ -d "$base" ] && [ ! -L "$base" ] || continue
+  u=${base##*-}
+  [ "$me" = 0 ] || [ "$u" = "$me" ] || continue
+  o=$(stat -c %u "$base" 2>/dev/null) || o=$(ls -ldn "$base" | { read -r a l o z; echo "$o"; })
+  [ "$o" = "$u" ] || continue
+  for d in "$base"/*/; do
+    [ -d "$d" ] && [ ! -L "${d%/}" ] || continue
+    calls=0 running=0
+    for c in "$d"*.start; do
+      [ -e "$c" ] || continue
+      calls=$((calls+1))
+      f=${c%.start}
+      { read -r p g t pb <"$f.pid"; } 2>/dev/null || continue
+      { read -r r <"$f.rc"; } 2>/dev/null && continue
+      [ "$p" != void ] && [ "$pb" = "$b" ] && same "$p" "$t" && running=$((running+1))
+    done
+    d=${d%/}
+    echo "${d##*/} $u $calls $running"
+  done
+done
+"#
+);
