@@ -57,6 +57,9 @@ pub(crate) struct Common {
     /// Sit out waits of days instead of ending the process
     #[arg(long, global = true)]
     pub(crate) stay: bool,
+    /// Take targets that another run holds from it; that run cannot act there any more
+    #[arg(long, global = true)]
+    pub(crate) take_over: bool,
     /// What Ctrl-C leads to when nobody can be asked
     #[arg(long, global = true, value_name = "WHAT", value_parser = ["pause", "rollback"])]
     pub(crate) on_interrupt: Option<String>,
@@ -115,6 +118,11 @@ pub(super) enum Commands {
         #[arg(long)]
         force: bool,
     },
+    /// List which runs hold the targets
+    Locks {
+        /// The targets; this machine if not given
+        targets: Option<String>,
+    },
     /// List the targets
     Hosts {
         /// Only these
@@ -163,7 +171,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 14] = [
     "run",
     "plan",
     "check",
@@ -173,6 +181,7 @@ const SUBCOMMANDS: [&str; 13] = [
     "show",
     "debts",
     "clean",
+    "locks",
     "hosts",
     "doc",
     "repl",

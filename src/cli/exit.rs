@@ -53,7 +53,7 @@ impl Exit {
         match stop {
             Stop::Cancelled => Self::Interrupted,
             Stop::Paused(pause) if pause.unknown => Self::Unknown,
-            Stop::Paused(_) => Self::Paused,
+            Stop::Paused(_) | Stop::Fenced(_) => Self::Paused,
             Stop::Mismatch(_) | Stop::Journal(_) | Stop::EndOfRecord => Self::Journal,
             Stop::Limit(_) => Self::Failed,
         }

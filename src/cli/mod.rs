@@ -16,6 +16,7 @@ pub mod exit;
 pub(crate) mod fail;
 mod help;
 pub(crate) mod hosts;
+mod locks;
 mod resume;
 mod rollback;
 pub(crate) mod run;
@@ -73,6 +74,7 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
             clean::clean(ui, common, targets.as_deref(), force)
         }
         Some(Commands::Debts) => debts::debts(ui, common),
+        Some(Commands::Locks { targets }) => locks::locks(ui, common, targets.as_deref()),
         Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
         Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),
         Some(Commands::Completions { shell }) => completions::completions(ui, shell),

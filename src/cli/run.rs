@@ -58,6 +58,7 @@ pub(crate) fn order(common: &Common, text: Text) -> Order {
             _ => OnInterrupt::Pause,
         }),
         chosen: crate::effect::Chosen::default(),
+        take_over: common.take_over,
     }
 }
 

@@ -158,6 +158,7 @@ impl Bench {
             notes: Mutex::default(),
             fatal: Mutex::default(),
             chosen: super::Chosen::default(),
+            locks: super::Locks::new(self.dir.path().display().to_string(), "bench", false),
             touched: Mutex::default(),
         };
         Lane::main(Arc::new(run), target)

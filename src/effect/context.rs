@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ask::Asker;
 use super::lane::{App, Inside, Lane};
+use super::lock::Locks;
 use super::obligation::Obligations;
 use super::redact::Redactor;
 use super::registry::Registry;
@@ -209,6 +210,8 @@ pub struct Run {
     pub notes: Mutex<BTreeMap<(String, String), Value>>,
     /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
     pub fatal: Mutex<std::collections::BTreeSet<String>>,
+    /// The targets that it holds.
+    pub locks: Locks,
     /// What the operator said on resuming about the items of a stopped `rolling`.
     pub chosen: Chosen,
     /// Where something may have been left that the end of the run removes, by target and user.
@@ -309,9 +312,14 @@ impl Cx<'_> {
             )
             .into());
         }
-        if !command.reads {
+        let fenced;
+        let command = if command.reads {
+            command
+        } else {
             self.touch();
-        }
+            fenced = self.fence(command);
+            &fenced
+        };
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let call = self.call.to_string();
         let result = self.target.transport.exec(command, &run.cancel, &mut |stream, bytes| {
@@ -325,7 +333,9 @@ impl Cx<'_> {
             out.finish(|line| self.tell_line(&call, Stream::Out, line));
             err.finish(|line| self.tell_line(&call, Stream::Err, line));
         }
-        result.map_err(|error| self.failed(error, Some(command)))
+        let exit = result.map_err(|error| self.failed(error, Some(command)))?;
+        self.passed(command, &exit)?;
+        Ok(exit)
     }
 
     pub(super) fn tell_line(&self, call: &str, stream: Stream, line: &str) {
@@ -395,7 +405,7 @@ impl Cx<'_> {
         self.touch_as(None);
     }
 
-    /// As [`Cx::touch`], for what another user left there.
+    /// As `touch`, for what another user left there.
     pub fn touch_as(&self, sudo: Option<&Sudo>) {
         let user = sudo
             .map(|sudo| sudo.user.clone().unwrap_or_else(|| "root".to_owned()))

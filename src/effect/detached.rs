@@ -37,6 +37,7 @@ impl Cx<'_> {
             .into());
         }
         self.touch_as(command.sudo.as_ref());
+        let command = &self.fence(command);
         let call = self.call.to_string();
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let mut seen = Seen::default();
@@ -58,6 +59,7 @@ impl Cx<'_> {
             match launched {
                 Launched::Ended(ended) => break ended,
                 Launched::Refused(exit) => {
+                    self.passed(command, &exit)?;
                     watch(Stream::Out, &exit.stdout);
                     watch(Stream::Err, &exit.stderr);
                     break exit.ended;

@@ -9,6 +9,7 @@ pub(crate) mod bench;
 mod context;
 mod detached;
 mod lane;
+mod lock;
 mod obligation;
 mod perform;
 mod redact;
@@ -22,6 +23,7 @@ pub use context::{
     Target, Targets, Window, tail,
 };
 pub use lane::{App, Lane, Undo, UndoClosure};
+pub use lock::{Holder, LOCK_DIR, Locks, holders};
 pub use obligation::{Obligations, Open};
 pub use perform::{perform, query};
 pub use redact::Redactor;

@@ -256,6 +256,7 @@ impl<A: Action> One<'_, A> {
 
     /// Writes the intent, durable, with the prior state, the inverse and the obligation.
     fn intend(&self, before: &A::Before) -> Result<()> {
+        self.hold()?;
         let run = self.lane.run();
         let mut keeps = None;
         let (opens, closes) = match self.action.owes(before) {
@@ -305,8 +306,14 @@ impl<A: Action> One<'_, A> {
         Ok(())
     }
 
+    /// Makes sure that the run holds the target before it changes anything there.
+    fn hold(&self) -> Result<()> {
+        if A::ACCESS == Access::Change { self.reconnecting(|| self.cx.lock()) } else { Ok(()) }
+    }
+
     /// Applies; when the way to the target broke meanwhile, or what became of it cannot be told, finds out and goes on.
     fn carry_out(&self, before: &mut A::Before) -> Result<A::Output> {
+        self.hold()?;
         match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
             Err(Halt::Failure(failure)) if failure.lost => {
                 self.cx.warn(format!("{failure}; finding out what became of it"));

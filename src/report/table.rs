@@ -29,6 +29,23 @@ pub struct Host {
     pub via: Vec<String>,
 }
 
+/// Who holds a target, as `locks` lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The target.
+    pub target: String,
+    /// The run.
+    pub run: String,
+    /// Who started it.
+    pub operator: String,
+    /// Since when.
+    pub since: String,
+    /// The title of the runbook.
+    pub why: String,
+    /// Whose journal knows the run.
+    pub controller: String,
+}
+
 /// What a run left on a target, as `clean` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
@@ -115,6 +132,25 @@ pub fn kept(style: &Style, kept: &[Kept]) -> String {
             cell(style, &one.calls.to_string(), Tone::Plain),
             cell(style, &one.running.to_string(), Tone::Plain),
             cell(style, &word, tone),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Lists which runs hold which targets.
+pub fn locks(style: &Style, held: &[Held]) -> String {
+    if held.is_empty() {
+        return "no target is held\n".to_owned();
+    }
+    let mut table = table(style, &["target", "run", "by", "since", "for", "on"]);
+    for one in held {
+        table.add_row(vec![
+            cell(style, &one.target, Tone::Strong),
+            cell(style, &one.run, Tone::Plain),
+            cell(style, &one.operator, Tone::Plain),
+            cell(style, &one.since, Tone::Plain),
+            cell(style, &one.why, Tone::Plain),
+            cell(style, &one.controller, Tone::Dim),
         ]);
     }
     finished(&table)

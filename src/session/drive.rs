@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::interactive::{self, Piece};
 use crate::effect::{
-    App, Asker, Chosen, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets,
+    App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
     ServiceCommands, Target, Targets, Undo, Undone, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
@@ -60,10 +60,24 @@ pub(super) struct Setup {
     pub(super) stay: bool,
     pub(super) accept_change: bool,
     pub(super) chosen: Chosen,
+    /// The directory on targets in which lock records are.
+    pub(super) lock_dir: String,
+    /// Whose journal this is.
+    pub(super) controller: String,
+    pub(super) take_over: bool,
     /// What was typed, where the script of the run was.
     pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
     pub(super) on_interrupt: OnInterrupt,
+}
+
+impl Setup {
+    fn locks(&self) -> Locks {
+        let mut locks = Locks::new(self.lock_dir.clone(), self.controller.clone(), self.take_over);
+        locks.operator.clone_from(&self.info.operator);
+        locks.why.clone_from(&self.info.title);
+        locks
+    }
 }
 
 /// How a run ended or paused.
@@ -185,6 +199,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         assumed: Mutex::default(),
         fatal: Mutex::default(),
         chosen: setup.chosen.clone(),
+        locks: setup.locks(),
         touched: Mutex::default(),
     })
 }
@@ -268,7 +283,7 @@ fn evaluate(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Eval
     let rank = |stop: &Stop| match stop {
         Stop::Journal(_) => 0,
         Stop::Mismatch(_) => 1,
-        Stop::Limit(_) => 2,
+        Stop::Limit(_) | Stop::Fenced(_) => 2,
         Stop::Cancelled => 3,
         Stop::Paused(Pause { unknown: true, .. }) => 4,
         Stop::Paused(_) | Stop::EndOfRecord => 5,
@@ -494,6 +509,7 @@ impl Ending<'_> {
                 text: format!("files of this run are left on {name}: {}", left.trim()),
             });
         }
+        self.run.unlock(&|what| self.lanes[0].emit(what));
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
@@ -512,6 +528,10 @@ impl Ending<'_> {
             Some(Stop::Paused(pause)) => pause.until,
             _ => None,
         };
+        if due.is_some() {
+            // Days may pass, and nothing is under way.
+            self.run.unlock(&|what| self.lanes[0].emit(what));
+        }
         let debts = self.debts();
         let id = self.setup.info.id.as_str();
         let next = match status {

@@ -11,6 +11,7 @@ mod drive;
 mod error;
 mod interactive;
 pub mod inventory;
+mod locks;
 mod open;
 pub mod params;
 mod prepare;

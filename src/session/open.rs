@@ -44,6 +44,8 @@ pub struct Order {
     pub on_interrupt: Option<super::OnInterrupt>,
     /// On resuming, which items of a stopped `rolling` go on.
     pub chosen: Chosen,
+    /// Whether targets that other runs hold are taken from them.
+    pub take_over: bool,
 }
 
 impl Order {
@@ -57,6 +59,7 @@ impl Order {
             stay: false,
             on_interrupt: None,
             chosen: Chosen::default(),
+            take_over: false,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::open::{Order, Session, Voice};
 use super::params::Params;
 use super::secrets::{Reference, SecretStore};
 use crate::effect::{
-    App, Clock, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Target, Targets,
+    App, Clock, LOCK_DIR, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Target, Targets,
 };
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
@@ -235,6 +235,9 @@ fn assemble(
         stay: order.stay,
         accept_change: false,
         chosen: order.chosen.clone(),
+        lock_dir: lock_dir(session),
+        controller: controller(session),
+        take_over: order.take_over,
         reconnect: Duration::from_millis(settings.reconnect_ms),
         on_interrupt,
     }
@@ -341,6 +344,17 @@ impl crate::transport::ssh::Questions for Person {
         );
         self.0.asker.ask(&Question::Confirm { text, default: None }).as_deref() == Some("yes")
     }
+}
+
+/// The directory on targets in which lock records are. All who act on the same targets must say the same.
+pub(super) fn lock_dir(session: &Session) -> String {
+    session.environment.var("UPGRADE_HOST_LOCK_DIR").unwrap_or(LOCK_DIR).to_owned()
+}
+
+/// Whose journal this is, for those who meet its locks.
+fn controller(session: &Session) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", session.state().display())
 }
 
 fn operator(session: &Session) -> String {

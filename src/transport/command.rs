@@ -27,6 +27,41 @@ pub struct Sudo {
     pub password: Option<Secret>,
 }
 
+/// What must stand on the target for a command to run there: the record of the lock under which it was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The file.
+    pub path: String,
+    /// The first two words of its first line: epoch and run.
+    pub holder: String,
+}
+
+impl Fence {
+    /// The status of a command that the fence held back.
+    const STATUS: i32 = 79;
+    const SAYS: &'static str = "upgrade-host: held back by the lock of ";
+
+    fn shell(&self) -> Result<String, String> {
+        Ok(format!(
+            "{{ read -r a b c <{}; }} 2>/dev/null; [ \"$a $b\" = {} ] || {{ echo \"{}$a $b\" >&2; exit {}; }}; unset a b c; ",
+            quote(&self.path)?,
+            quote(&self.holder)?,
+            Self::SAYS,
+            Self::STATUS
+        ))
+    }
+
+    /// Returns who holds the target, if this is how a command ended that the fence held back.
+    pub fn stopped(&self, exit: &super::Exit) -> Option<String> {
+        if exit.code() != Self::STATUS {
+            return None;
+        }
+        let said = String::from_utf8_lossy(&exit.stderr).into_owned();
+        let holder = said.lines().find_map(|line| line.strip_prefix(Self::SAYS))?;
+        Some(holder.chars().filter(|letter| !letter.is_control()).take(200).collect())
+    }
+}
+
 /// One command for a target.
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -49,6 +84,8 @@ pub struct Command {
     /// Whether it reports its own end and is to outlive the way to it: nothing is put around it, and when it is cancelled
     /// it is left, not ended.
     pub launcher: bool,
+    /// What must stand on the target for it to run.
+    pub fence: Option<Fence>,
 }
 
 impl Command {
@@ -81,6 +118,7 @@ impl Command {
             reads: false,
             timeout: None,
             launcher: false,
+            fence: None,
         }
     }
 
@@ -139,6 +177,9 @@ impl Command {
             preamble.extend_from_slice(AFTER_PASSWORD.as_bytes());
             preamble.push(b'\n');
         }
+        if let Some(fence) = &self.fence {
+            line.push_str(&fence.shell()?);
+        }
         for (name, secret) in &self.secret_env {
             check_name(name)?;
             if secret.reveal().contains(['\n', '\0']) {
@@ -171,9 +212,7 @@ impl Command {
         match &self.words {
             Words::List(words) if words.is_empty() => return Err("the command is empty".to_owned()),
             Words::List(words) => {
-                if line.is_empty() {
-                    line.push_str("exec ");
-                }
+                line.push_str("exec ");
                 line.push_str(&join(words.iter().map(String::as_str))?);
             }
             Words::Shell(text) => {
@@ -224,7 +263,7 @@ mod tests {
         assert_eq!(preamble, b"hunter2\n");
         assert!(!line.contains("hunter2"));
         assert!(!format!("{command:?}").contains("hunter2"));
-        assert!(line.ends_with(r#"printf '%s' "a b'c""#), "{line}");
+        assert!(line.ends_with(r#"&& exec printf '%s' "a b'c""#), "{line}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod receipt;
 pub mod ssh;
 
 pub use cancel::Cancel;
-pub use command::{Command, Sudo, Words};
+pub use command::{Command, Fence, Sudo, Words};
 pub use local::Local;
 
 /// One of the two output streams of a command.

@@ -22,6 +22,7 @@ fn help_names_every_subcommand_and_exit_status() {
       show         Show what a run did
       debts        List what is switched off and owed back, over all runs
       clean        Remove what runs that are over left on targets
+      locks        List which runs hold the targets
       hosts        List the targets
       doc          Show the reference of the primitives
       repl         Open the REPL
@@ -37,6 +38,8 @@ fn help_names_every_subcommand_and_exit_status() {
           --json                 Print JSON: a listing is one array, a run is one event a line
       -v, --verbose              Show all output of commands
           --stay                 Sit out waits of days instead of ending the process
+          --take-over            Take targets that another run holds from it; that run cannot act there
+                                 any more
           --on-interrupt <WHAT>  What Ctrl-C leads to when nobody can be asked [possible values: pause,
                                  rollback]
       -h, --help                 Print help

@@ -184,7 +184,7 @@ fn a_probe_tells_what_a_reboot_left_open() {
         ("sh(\"touch probed\").code == 0", Some(1), 1),
     ] {
         let cli = Cli::new();
-        let line = "echo ran >>count; echo $$ >pid.new; mv pid.new pid; until test -e go; do sleep 0.05; done";
+        let line = "echo ran >>count; cut -d' ' -f5 /proc/$$/stat >pid.new; mv pid.new pid; until test -e go; do sleep 0.05; done";
         let code_of = format!("sh(\"{line}\", #{{ undo: \"true\", probe: || {answer} }});");
         let mut child = cli.start(&["-e", &code_of]);
         cli.wait("the command begins", || cli.path("pid").exists());

@@ -6,6 +6,7 @@ mod contract;
 mod exec;
 mod input;
 mod lanes;
+mod locks;
 mod params;
 mod rolling;
 mod script;

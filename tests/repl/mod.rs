@@ -23,6 +23,7 @@ fn command(dir: &Path, args: &[&str]) -> Command {
         .args(args)
         .current_dir(dir)
         .env("UPGRADE_HOST_STATE", dir.join("state"))
+        .env("UPGRADE_HOST_LOCK_DIR", dir)
         .env("HOME", dir)
         .env("TERM", "xterm")
         .env("LANG", "C")

@@ -111,6 +111,8 @@ impl Cli {
             .envs([("PATH", PATH), ("TZ", "UTC"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")])
             .env("HOME", self.dir.path().join("home"))
             .env("UPGRADE_HOST_STATE", self.state())
+            // Runs of other tests on this machine are none of its business.
+            .env("UPGRADE_HOST_LOCK_DIR", self.dir.path())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

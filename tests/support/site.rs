@@ -221,6 +221,8 @@ impl Site {
         program
             .env("HOME", self.dir.path())
             .env_remove("XDG_CONFIG_HOME")
+            // Runs of other tests on this machine are none of its business.
+            .env("UPGRADE_HOST_LOCK_DIR", self.dir.path())
             .env("OBS_PASSWORD", PASSWORD);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         program.current_dir(self.dir.path());

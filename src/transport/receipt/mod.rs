@@ -1,7 +1,7 @@
 //! Commands that run on the target in a session of their own and leave a receipt, over any transport: a cut connection,
 //! a killed controller or a reboot of the target do not leave open what became of them, and none is started twice.
 //!
-//! The scripts are in [`scripts`]. One launch is one command on the transport; only what takes longer is followed by a
+//! The scripts are in `scripts.rs`. One launch is one command on the transport; only what takes longer is followed by a
 //! second one, so that its output is seen while it runs.
 
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::command::{Command, Sudo, Words};
 use super::marks::{Marks, mark};
-use super::quote::join;
+use super::quote::{join, quote};
 use super::{Cancel, Ended, Exit, Stream, Transport, TransportError, Watch};
 
 mod scripts;
@@ -460,7 +460,10 @@ fn end(
 /// The command that launches another. Environment, directory, secrets and user are set around the launcher.
 fn launcher(command: &Command, at: &At, mark: &str, seen: Seen) -> Result<Command, TransportError> {
     let line = match &command.words {
-        Words::Shell(line) => line.clone(),
+        // In a shell of its own, which sees nothing of ours.
+        Words::Shell(line) => {
+            format!("exec sh -c {}", quote(line).map_err(TransportError::Invalid)?)
+        }
         Words::List(words) if words.is_empty() => {
             return Err(TransportError::Invalid("the command is empty".to_owned()));
         }

@@ -1,7 +1,8 @@
 //! The shell texts that run on the target. Only a POSIX sh is needed there; what forks in them is what they cost, so
 //! builtins do what they can.
 //!
-//! A call with the path prefix `f` leaves, in the run's directory of mode 0700:
+//! A call with the path prefix `f` leaves, in the run's directory of mode 0700 (which is what keeps others out: the
+//! launcher must not change the mask that the command inherits):
 //!
 //! | file | what |
 //! | --- | --- |
@@ -98,8 +99,7 @@ echo "$m $state ${r:-0} whole $why"
 /// `$4` command, `$5` how many bytes of standard input there are, `$6` and `$7` how much of its output is known already.
 pub(super) const LAUNCH: &str = concat!(
     r#"m=$1; f=$2/$3; c=$4; o=$6; e=$7
-if [ ! -d "$2" ]; then echo "$m nodir"; exit 0; fi
-umask 077"#,
+if [ ! -d "$2" ]; then echo "$m nodir"; exit 0; fi"#,
     look!(),
     r#"
 # $1 file, $2 how much of it is known.

@@ -210,6 +210,16 @@ fn words_directory_environment_and_secrets_are_as_without_a_receipt() {
 }
 
 #[test]
+fn the_command_inherits_what_it_would_without_a_receipt() {
+    every(|run| {
+        let line = "umask; trap; echo $#";
+        let mask = run.shell.exec(&Command::shell(line), &Cancel::new(), &mut |_, _| {}).unwrap();
+        let (_, out, _) = run.simple("c", &Command::shell(line));
+        assert_eq!(String::from_utf8(out).unwrap(), mask.out());
+    });
+}
+
+#[test]
 fn megabytes_and_binary_come_whole_from_short_and_long_commands() {
     every(|run| {
         for (call, wait) in [("short", ""), ("long", "sleep 0.3;")] {

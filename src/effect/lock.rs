@@ -1,0 +1,389 @@
+//! One run per target: a record on the target says which run holds it, and carries a fencing token, the epoch. Every
+//! command that changes something checks it first, in the same shell, so a controller that wakes up late cannot act.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::context::{Cx, Mode, Run, Target};
+use crate::error::{Failure, Halt, Kind, Result, Stop};
+use crate::event::{Status, What};
+use crate::transport::{Cancel, Command, Fence, TransportError};
+
+/// How long a look at the record counts, for changes that are not commands on the target.
+const FRESH: Duration = Duration::from_secs(10);
+/// How long our scripts may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Where the record is unless it is said otherwise: it survives a reboot there.
+pub const LOCK_DIR: &str = "/var/tmp";
+
+/// The beginning of the scripts: `$1` directory; sets `d` and `h`, the record. Its first line is `EPOCH RUN PROCESS`;
+/// then come operator, since, why and controller, a line each. Everybody may read it: commands run as other users, too.
+macro_rules! script {
+    ($body:expr) => {
+        concat!(
+            r#"
+u=$(id -u) || exit
+d=$1/upgrade-host-lock-$u; h=$d/holder
+if [ -L "$d" ]; then echo "$d is a symbolic link" >&2; exit 1; fi
+own() {
+  o=$(stat -c %u "$d" 2>/dev/null) || o=$(ls -ldn "$d" | { read -r m l o r; echo "$o"; })
+  [ "$o" = "$u" ] || { echo "$d belongs to somebody else" >&2; exit 1; }
+}
+holder() { e= r= p=; { read -r e r p <"$h"; } 2>/dev/null; }
+"#,
+            $body
+        )
+    };
+}
+
+/// `$2` run, `$3` process, `$4` the least epoch, `$5` to `$8` the other lines, `$9` the run that may be displaced, or `*`.
+/// Prints `held EPOCH PATH [DISPLACED]`, or `other` and the record.
+const TAKE: &str = script!(
+    r#"
+umask 022
+mkdir -p "$d" || exit
+own
+t=$d/.$$.new
+write() {
+  printf '%s %s %s\n%s\n%s\n%s\n%s\n' "$1" "$2" "$3" "$5" "$6" "$7" "$8" >"$t" || { rm -f "$t"; exit 1; }
+}
+n=0
+while [ "$n" -lt 20 ]; do
+  n=$((n+1))
+  holder
+  if [ -z "$r" ]; then
+    [ ! -e "$h" ] || rm -f "$h"
+    write "$4" "$2" "$3" "" "$5" "$6" "$7" "$8"
+    # A link is made or not: of many takers one wins.
+    if ln "$t" "$h" 2>/dev/null; then rm -f "$t"; echo "held $4 $h"; exit 0; fi
+    rm -f "$t"
+  elif [ "$r" = "$2" ] && [ "$p" = "$3" ]; then
+    echo "held $e $h"; exit 0
+  elif [ "$r" = "$2" ] || [ "$9" = '*' ] || [ "$9" = "$r" ]; then
+    was=; [ "$r" = "$2" ] || was=$r
+    case $e in ''|*[!0-9]*) e=0 ;; esac
+    e=$((e+1)); [ "$e" -ge "$4" ] || e=$4
+    write "$e" "$2" "$3" "" "$5" "$6" "$7" "$8"
+    mv -f "$t" "$h" || exit
+    holder
+    if [ "$r $p" = "$2 $3" ]; then echo "held $e $h $was"; exit 0; fi
+  else
+    echo other; head -c 4000 "$h"; exit 0
+  fi
+done
+echo "the record at $h changes all the time" >&2
+exit 1
+"#
+);
+
+/// `$2` epoch, `$3` run. Removes the record if it is still this one.
+const RELEASE: &str = script!(
+    r#"
+[ -d "$d" ] || exit 0
+own
+holder
+[ "$e $r" != "$2 $3" ] || rm -f "$h" || exit
+rmdir "$d" 2>/dev/null || :
+"#
+);
+
+/// `$1` the record. Prints its first line.
+const CONFIRM: &str = r#"{ read -r e r p <"$1"; } 2>/dev/null; echo "$e $r""#;
+
+/// `$1` directory. Prints every record that can be read, after a line `=`.
+const LIST: &str = r#"
+for h in "$1"/upgrade-host-lock-[0-9]*/holder; do
+  [ -f "$h" ] && [ ! -L "${h%/*}" ] || continue
+  echo =; head -c 4000 "$h"
+done
+"#;
+
+/// Who holds a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The epoch.
+    pub epoch: String,
+    /// The run.
+    pub run: String,
+    /// Who started it, and where.
+    pub operator: String,
+    /// Since when.
+    pub since: String,
+    /// The title of the runbook.
+    pub why: String,
+    /// Whose journal knows the run: machine and directory.
+    pub controller: String,
+}
+
+impl Holder {
+    /// Reads a record as a target sent it.
+    fn read(text: &str) -> Self {
+        let clean = |text: &str| -> String {
+            text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+        };
+        let mut lines = text.lines().map(clean);
+        let first = lines.next().unwrap_or_default();
+        let mut words = first.split(' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let mut line = || lines.next().unwrap_or_default();
+        Self {
+            epoch: word(),
+            run: word(),
+            operator: line(),
+            since: line(),
+            why: line(),
+            controller: line(),
+        }
+    }
+}
+
+/// What a run holds.
+#[derive(Clone, Debug)]
+struct Held {
+    target: Arc<Target>,
+    path: String,
+    epoch: String,
+    confirmed: Instant,
+}
+
+/// The locks of a run.
+pub struct Locks {
+    /// The directory on targets in which the records are.
+    pub dir: String,
+    /// Whether a target that another run holds is taken from it.
+    pub take_over: bool,
+    /// Whose journal this is: machine and directory.
+    pub controller: String,
+    /// Who runs it.
+    pub operator: String,
+    /// What for.
+    pub why: String,
+    /// What no other process has.
+    pub process: String,
+    held: Mutex<BTreeMap<String, Held>>,
+}
+
+impl fmt::Debug for Locks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locks").field("held", &self.held().keys()).finish_non_exhaustive()
+    }
+}
+
+impl Locks {
+    /// Makes the locks of a run that holds nothing yet.
+    pub fn new(dir: impl Into<String>, controller: impl Into<String>, take_over: bool) -> Self {
+        use std::hash::{BuildHasher, Hasher};
+        let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        Self {
+            dir: dir.into(),
+            take_over,
+            controller: controller.into(),
+            operator: String::new(),
+            why: String::new(),
+            process: format!("{random:016x}"),
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fence(&self, target: &str, run: &str) -> Option<Fence> {
+        let held = self.held();
+        let held = held.get(target)?;
+        Some(Fence { path: held.path.clone(), holder: format!("{} {run}", held.epoch) })
+    }
+
+    fn confirmed(&self, target: &str) {
+        if let Some(held) = self.held().get_mut(target) {
+            held.confirmed = Instant::now();
+        }
+    }
+
+    /// Gives all targets back; returns what could not be.
+    pub fn release(&self, run: &str) -> Vec<String> {
+        let all = std::mem::take(&mut *self.held());
+        all.into_iter()
+            .filter_map(|(name, held)| {
+                let command = Command::script(RELEASE, [self.dir.as_str(), &held.epoch, run])
+                    .timeout(Some(LIMIT));
+                let why = match held.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
+                {
+                    Ok(exit) if exit.success() => return None,
+                    Ok(exit) => super::tail(&exit.stderr),
+                    Err(error) => error.to_string(),
+                };
+                Some(format!("{name} is still held by this run: {}", why.trim()))
+            })
+            .collect()
+    }
+}
+
+/// Lists who holds a target.
+///
+/// # Errors
+/// As [`crate::transport::Transport::exec`].
+pub fn holders(target: &Target, dir: &str, cancel: &Cancel) -> Result<Vec<Holder>, TransportError> {
+    let command = Command::script(LIST, [dir]).reading().timeout(Some(LIMIT));
+    let exit = target.transport.exec(&command, cancel, &mut |_, _| {})?;
+    let out = exit.out();
+    Ok(out.split("=\n").skip(1).take(100).map(Holder::read).collect())
+}
+
+impl Cx<'_> {
+    /// Makes sure that the run holds the target, before anything is changed there.
+    ///
+    /// # Errors
+    /// `conflict` with who holds it; [`Stop::Fenced`] if it was taken from this run.
+    pub(super) fn lock(&self) -> Result<()> {
+        let run = self.lane.run();
+        if run.mode == Mode::Plan {
+            return Ok(());
+        }
+        let held = run.locks.held().get(&self.target.name).cloned();
+        match held {
+            Some(held) if held.confirmed.elapsed() < FRESH => Ok(()),
+            Some(held) => {
+                let said = self.read_script(CONFIRM, [held.path.as_str()])?;
+                if said.trim_end() == format!("{} {}", held.epoch, run.id) {
+                    run.locks.confirmed(&self.target.name);
+                    Ok(())
+                } else {
+                    Err(self.fenced(said.trim_end()))
+                }
+            }
+            None => self.take(run),
+        }
+    }
+
+    fn take(&self, run: &Run) -> Result<()> {
+        let locks = &run.locks;
+        let mut displace = if locks.take_over { "*".to_owned() } else { String::new() };
+        loop {
+            let line = |text: &str| text.replace(['\n', '\0'], " ");
+            let command = Command::script(
+                TAKE,
+                [
+                    locks.dir.clone(),
+                    run.id.clone(),
+                    locks.process.clone(),
+                    self.now().as_millisecond().to_string(),
+                    line(&locks.operator),
+                    format!("{:.0}", self.now()),
+                    line(&run.redactor.text(&locks.why)),
+                    line(&locks.controller),
+                    displace.clone(),
+                ],
+            )
+            .timeout(Some(LIMIT));
+            let exit = self
+                .target
+                .transport
+                .exec(&command, &run.cancel, &mut |_, _| {})
+                .map_err(|error| self.failed(error, None))?;
+            let out = exit.out();
+            if let Some(line) = out.strip_prefix("held ") {
+                let mut words = line.trim_end_matches('\n').splitn(3, ' ');
+                let mut word = || words.next().unwrap_or_default().to_owned();
+                let (epoch, path, displaced) = (word(), word(), word());
+                if epoch.bytes().all(|byte| byte.is_ascii_digit()) && path.starts_with('/') {
+                    let target = Arc::clone(&self.target);
+                    let held = Held { target, path, epoch, confirmed: Instant::now() };
+                    locks.held().insert(self.target.name.clone(), held);
+                    if !displaced.is_empty() {
+                        self.warn(format!(
+                            "{} was taken over from run {displaced}, which cannot act there any more",
+                            self.target.name
+                        ));
+                    }
+                    return Ok(());
+                }
+            }
+            let Some(record) = out.strip_prefix("other\n") else {
+                let mut failure = self.exit_failure(&command, &exit);
+                failure.message = format!("the lock record cannot be written: {}", failure.message);
+                failure.command = None;
+                return Err(failure.into());
+            };
+            let holder = Holder::read(record);
+            // What this very journal knows to be over, and could not give back, is in nobody's way.
+            if displace.is_empty() && self.is_over(run, &holder) {
+                displace.clone_from(&holder.run);
+                continue;
+            }
+            return Err(self.taken(&holder).into());
+        }
+    }
+
+    fn is_over(&self, run: &Run, holder: &Holder) -> bool {
+        holder.controller == run.locks.controller
+            && run.store.as_ref().is_some_and(|store| {
+                store.find(&holder.run).is_ok_and(|found| {
+                    found.id == holder.run
+                        && matches!(found.status, Status::Done | Status::RolledBack)
+                        && !store.is_held(&found.id)
+                })
+            })
+    }
+
+    fn taken(&self, holder: &Holder) -> Failure {
+        let message = format!(
+            "{} is held by run {} of {} since {} ({}), on {}",
+            self.target.name,
+            holder.run,
+            holder.operator,
+            holder.since,
+            holder.why,
+            holder.controller
+        );
+        let short = holder.run.rsplit('-').next().unwrap_or(&holder.run);
+        Failure::new(Kind::Conflict, message).with_target(&self.target.name).with_hint(format!(
+            "Resume it or roll it back there (`upgrade-host resume {short}`), or take the target from it with --take-over."
+        ))
+    }
+
+    /// Returns the stop of a run that does not hold the target any more.
+    pub(super) fn fenced(&self, holder: &str) -> Halt {
+        let by = match holder.split(' ').nth(1) {
+            Some(run) if !run.is_empty() => format!("run {run} has taken it over"),
+            _ => "its lock record is gone".to_owned(),
+        };
+        Stop::Fenced(format!(
+            "{} is not held by this run any more: {by}; nothing more was done there",
+            self.target.name
+        ))
+        .into()
+    }
+
+    /// Puts the fence in front of a command that changes something.
+    pub(super) fn fence(&self, command: &Command) -> Command {
+        let run = self.lane.run();
+        let fence = run.locks.fence(&self.target.name, &run.id);
+        Command { fence, ..command.clone() }
+    }
+
+    /// Takes note of how a command with a fence ended.
+    ///
+    /// # Errors
+    /// [`Stop::Fenced`] if the fence held it back.
+    pub(super) fn passed(&self, command: &Command, exit: &crate::transport::Exit) -> Result<()> {
+        let Some(fence) = &command.fence else { return Ok(()) };
+        if let Some(holder) = fence.stopped(exit) {
+            return Err(self.fenced(&holder));
+        }
+        self.lane.run().locks.confirmed(&self.target.name);
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Gives all targets back. What cannot be given back is told.
+    pub fn unlock(&self, tell: &dyn Fn(What)) {
+        for text in self.locks.release(&self.id) {
+            tell(What::Warning { text });
+        }
+    }
+}
