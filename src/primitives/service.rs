@@ -287,7 +287,8 @@ impl Service {
         if reached(&state) {
             return Ok(state);
         }
-        let command = self.command(&state.manager, verb)?.timeout(Some(timeout));
+        // Cut off, it may come to its end by itself; what counts is what runs then.
+        let command = self.command(&state.manager, verb)?.timeout(Some(timeout)).tied(timeout);
         let exit = match cx.exec(&command) {
             // What counts is what runs, also if the command hangs.
             Err(Halt::Failure(mut failure)) if failure.kind == Kind::Timeout && !failure.lost => {

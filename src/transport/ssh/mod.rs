@@ -25,6 +25,7 @@ mod exec;
 mod handle;
 mod host_key;
 mod known_hosts;
+mod orphan;
 mod reactor;
 mod session;
 #[cfg(test)]
@@ -65,7 +66,13 @@ pub struct SshTarget {
     pub use_agent: bool,
     /// How long connecting and logging in may take, each hop by itself.
     pub connect_timeout: Duration,
+    /// How long the server may be silent while something is under way, though it is asked whether it lives, before the
+    /// connection counts as lost. A command that says nothing is no silence: the server answers for it.
+    pub silence: Duration,
 }
+
+/// How long a server may be silent where nothing else is said.
+pub const SILENCE: Duration = Duration::from_secs(13);
 
 impl SshTarget {
     /// Makes a target with the usual port, keys, files and timeout.
@@ -89,6 +96,7 @@ impl SshTarget {
             passphrase: None,
             use_agent: true,
             connect_timeout: Duration::from_secs(15),
+            silence: SILENCE,
         }
     }
 }
