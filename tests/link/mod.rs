@@ -139,6 +139,7 @@ step("trees", || {{
   rsync(d + "/tree/", d + "/synced/");
 }});
 step("service", || {{
+  log_mark(d + "/log");
   service_stop("demo");
   let http = http(api, #{{ method: "POST", body: "x", idempotent: true, retry: 2 }});
   service_start("demo");
