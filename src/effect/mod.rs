@@ -7,6 +7,7 @@ mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;
+mod detached;
 mod lane;
 mod obligation;
 mod perform;

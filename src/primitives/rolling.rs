@@ -88,7 +88,7 @@ impl Size {
         match self {
             Self::Count(count) => count.min(all),
             Self::Percent(percent) => {
-                ((all as f64 * percent / 100.0).floor() as usize).clamp(1, all)
+                ((all as f64 * percent / 100.0).floor() as usize).max(1).min(all)
             }
         }
     }

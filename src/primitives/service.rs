@@ -287,9 +287,8 @@ impl Service {
         if reached(&state) {
             return Ok(state);
         }
-        // Cut off, it may come to its end by itself; what counts is what runs then.
-        let command = self.command(&state.manager, verb)?.timeout(Some(timeout)).tied(timeout);
-        let exit = match cx.exec(&command) {
+        let command = self.command(&state.manager, verb)?.timeout(Some(timeout));
+        let exit = match cx.repeatable(&command) {
             // What counts is what runs, also if the command hangs.
             Err(Halt::Failure(mut failure)) if failure.kind == Kind::Timeout && !failure.lost => {
                 let state = self.state(cx)?;

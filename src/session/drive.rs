@@ -482,13 +482,14 @@ impl Ending<'_> {
     /// Removes what the run kept on its targets for undo.
     fn clean(&self) {
         let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (name, target) in touched {
+        for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+                .sudo(touched.sudo)
                 .timeout(Some(Duration::from_secs(120)))
                 .tied(Duration::ZERO);
             let since = Instant::now();
             let left = loop {
-                match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+                match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
                     Ok(exit) if exit.success() => break None,
                     Ok(exit) => break Some(crate::effect::tail(&exit.stderr)),
                     // Whoever waits for the end of a run waits a little longer, not as long as within it.

@@ -180,13 +180,36 @@ fn end_group(child: &mut Child) {
     let end = Instant::now() + GRACE;
     while Instant::now() < end {
         let leader_gone = matches!(child.try_wait(), Ok(Some(_)));
-        if leader_gone && rustix::process::test_kill_process_group(group).is_err() {
+        if leader_gone && !lives(group) {
             return;
         }
         thread::sleep(Duration::from_millis(10));
     }
     let _gone = kill_process_group(group, Signal::KILL);
     let _reaped = child.wait();
+}
+
+/// Returns whether anything of a process group is left. Processes that ended and wait to be collected by somebody do not
+/// count, where /proc tells.
+fn lives(group: Pid) -> bool {
+    if rustix::process::test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let wanted = group.as_raw_nonzero().to_string();
+    let mut stats = processes
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .peekable();
+    if stats.peek().is_none() {
+        return true;
+    }
+    stats.any(|stat| {
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let (state, group) = (fields.next(), fields.nth(1));
+        !matches!(state, Some("Z" | "X")) && group == Some(wanted.as_str())
+    })
 }
 
 fn signal_name(number: i32) -> String {

@@ -58,6 +58,11 @@ impl Api {
                     if request.starts_with(b"POST") {
                         counted.fetch_add(1, Ordering::SeqCst);
                     }
+                    if request.starts_with(b"POST /never") {
+                        // Until the other side gives up.
+                        let _gone = client.read(&mut piece);
+                        return;
+                    }
                     let body = "x".repeat(20_000);
                     let _gone = write!(
                         client,
@@ -77,6 +82,26 @@ struct Round {
     api: Api,
 }
 
+/// A target `box` behind the proxy, and a service that counts its starts and stops.
+fn config(sshd: &Sshd, proxy: &Proxy, dir: &Path) -> String {
+    let key = Command::new("ssh-keygen").arg("-lf").arg(sshd.path("host.pub")).output();
+    let key = String::from_utf8(key.unwrap().stdout).unwrap();
+    let target = format!(
+        "[targets.box]\naddress = \"127.0.0.1\"\nport = {}\nidentity = \"{}\"\n\
+         host_key = \"{}\"\nagent = false\nsilence = \"3s\"\n",
+        proxy.port,
+        sshd.path("id").display(),
+        key.split(' ').nth(1).unwrap()
+    );
+    let service = format!(
+        "[services.demo]\n\
+         start = \"echo start >>{0}/calls; touch {0}/up; (sleep 0.3; echo ready >>{0}/log) >/dev/null 2>&1 &\"\n\
+         stop = \"echo stop >>{0}/calls; rm -f {0}/up\"\nstatus = \"test -e {0}/up\"\n",
+        dir.display()
+    );
+    target + &service
+}
+
 /// How the target looks in the end: each file with its mode and content, and what is left of ours.
 #[derive(Debug, PartialEq)]
 struct World {
@@ -90,6 +115,7 @@ impl Round {
         let round = Self { site: Site::new(), api: Api::start() };
         let dir = round.site.path("t");
         fs::create_dir_all(dir.join("tree/sub")).unwrap();
+        round.site.write("upgrade-host.toml", &config(sshd, proxy, &dir));
         for (name, size) in [("tree/one", 300_000), ("tree/sub/two", 150_000), ("tree/three", 10)] {
             fs::write(dir.join(name), noise(size)).unwrap();
         }
@@ -99,23 +125,6 @@ impl Round {
             .args(["--transform", "s/^tree/packed/", "tree"])
             .status();
         assert!(packed.unwrap().success());
-        let key = Command::new("ssh-keygen").arg("-lf").arg(sshd.path("host.pub")).output();
-        let key = String::from_utf8(key.unwrap().stdout).unwrap();
-        let config = format!(
-            "[targets.box]\naddress = \"127.0.0.1\"\nport = {}\nidentity = \"{}\"\n\
-             host_key = \"{}\"\nagent = false\nsilence = \"3s\"\n",
-            proxy.port,
-            sshd.path("id").display(),
-            key.split(' ').nth(1).unwrap()
-        );
-        let services = format!(
-            "[services.demo]\n\
-             start = \"echo start >>{0}/calls; touch {0}/up; (sleep 0.3; echo ready >>{0}/log) >/dev/null 2>&1 &\"\n\
-             stop = \"echo stop >>{0}/calls; rm -f {0}/up\"\nstatus = \"test -e {0}/up\"\n",
-            dir.display()
-        );
-        let config = config + &services;
-        round.site.write("upgrade-host.toml", &config);
         fs::write(dir.join("up"), "").unwrap();
         fs::write(dir.join("log"), "ready long ago\n").unwrap();
         round.site.write(
@@ -141,6 +150,7 @@ step("trees", || {{
 step("service", || {{
   log_mark(d + "/log");
   service_stop("demo");
+  for n in 0..5 {{ sh(`echo counted ${{n}} >>${{d}}/calls; head -c 20000 /dev/zero`); }}
   let http = http(api, #{{ method: "POST", body: "x", idempotent: true, retry: 2 }});
   service_start("demo");
   wait_log("^ready$", #{{ file: d + "/log", timeout: "30s" }});
@@ -257,7 +267,8 @@ fn whatever_the_link_does_a_run_ends_as_if_nothing_had_happened() {
     let (code, said) = undisturbed.run();
     assert_eq!(code, Some(0), "{said}");
     let expected = undisturbed.world();
-    assert_eq!(expected.files["/calls"].split_once(' ').unwrap().1, "stop\nstart\n");
+    let calls = "stop\ncounted 0\ncounted 1\ncounted 2\ncounted 3\ncounted 4\nstart\n";
+    assert_eq!(expected.files["/calls"].split_once(' ').unwrap().1, calls);
     assert_eq!((expected.leftovers.len(), expected.debts), (0, 0), "{expected:?}");
     assert_eq!(quiet.connections(), 1);
     let bytes = quiet.bytes();
@@ -294,4 +305,26 @@ fn whatever_the_link_does_a_run_ends_as_if_nothing_had_happened() {
     assert_eq!(*wrong.lock().unwrap(), [0; 0], "these seeds went wrong, see above");
     // Otherwise nothing was tried.
     assert!(struck.load(Ordering::SeqCst) > seeds.len() as u64, "{struck:?}");
+}
+
+#[test]
+fn a_request_whose_answer_was_lost_is_not_repeated() {
+    let Some(sshd) = Sshd::start() else { return };
+    let proxy = Proxy::start(sshd.port, |_| None);
+    let (site, api) = (Site::new(), Api::start());
+    site.write("upgrade-host.toml", &config(&sshd, &proxy, &site.path("")));
+    let url = format!("http://127.0.0.1:{}/never", api.port);
+    let book = format!(
+        "//! A test\nhttp(\"{url}\", #{{ method: \"POST\", body: \"x\", timeout: \"60s\" }});"
+    );
+    site.write("book.rhai", &book);
+    let mut run = site.start(&["run", "book.rhai", "--on", "box", "--yes"]);
+    site.wait("the request arrives", || api.posts.load(Ordering::SeqCst) == 1);
+    proxy.stall();
+
+    let code = run.wait().unwrap().code();
+    let resumed = site.program(&["resume", "last", "--yes"]);
+
+    assert_eq!((code, resumed.code), (Some(5), Some(5)), "{}", resumed.out);
+    assert_eq!(api.posts.load(Ordering::SeqCst), 1);
 }

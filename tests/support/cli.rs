@@ -110,6 +110,11 @@ impl Cli {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// Starts the program with more variables.
+    pub(crate) fn start_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Child {
+        self.command(arguments).envs(env.iter().copied()).spawn().unwrap()
+    }
+
     /// Calls the program and waits for its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         self.said(&self.command(arguments).output().unwrap())
