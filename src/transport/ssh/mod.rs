@@ -6,6 +6,9 @@
 //! wait for a command talk to the reactor through bounded queues (`exec`), so a slow reader holds back the remote
 //! program instead of filling the memory.
 //!
+//! What a lost connection may have left on the target, running or still to be started, is ended over the next one before
+//! anything else happens there (`orphan`).
+//!
 //! What libssh2 forces upon us, and where it is kept: an operation that could not send is finished before any other
 //! begins (`session`); the status 0 that libssh2 reports for "no status yet" is not trusted, a line written by the
 //! remote shell is (`exec`); known hosts are read by our own parser, since libssh2's knows neither globs nor revoked
