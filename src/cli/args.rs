@@ -107,6 +107,14 @@ pub(super) enum Commands {
     },
     /// List what is switched off and owed back, over all runs
     Debts,
+    /// Remove what runs that are over left on targets
+    Clean {
+        /// The targets; this machine if not given
+        targets: Option<String>,
+        /// Also what a run may still need, and what other journals left there
+        #[arg(long)]
+        force: bool,
+    },
     /// List the targets
     Hosts {
         /// Only these
@@ -155,7 +163,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-const SUBCOMMANDS: [&str; 12] = [
+const SUBCOMMANDS: [&str; 13] = [
     "run",
     "plan",
     "check",
@@ -164,6 +172,7 @@ const SUBCOMMANDS: [&str; 12] = [
     "runs",
     "show",
     "debts",
+    "clean",
     "hosts",
     "doc",
     "repl",

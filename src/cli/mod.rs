@@ -8,6 +8,7 @@ use clap::Parser;
 mod ad_hoc;
 mod args;
 mod check;
+mod clean;
 mod completions;
 mod debts;
 mod doc;
@@ -68,6 +69,9 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
         Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
         Some(Commands::Show { run }) => show::show(ui, common, &run),
+        Some(Commands::Clean { targets, force }) => {
+            clean::clean(ui, common, targets.as_deref(), force)
+        }
         Some(Commands::Debts) => debts::debts(ui, common),
         Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
         Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),

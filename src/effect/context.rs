@@ -324,7 +324,8 @@ impl Cx<'_> {
         }
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let call = self.call.to_string();
-        let result = self.target.transport.exec(command, &run.cancel, &mut |stream, bytes| {
+        let given = self.tied(command)?;
+        let result = self.target.transport.exec(&given, &run.cancel, &mut |stream, bytes| {
             watch(stream, bytes);
             if tell {
                 let lines = if stream == Stream::Out { &mut out } else { &mut err };

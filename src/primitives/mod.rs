@@ -33,7 +33,7 @@ use std::sync::OnceLock;
 
 use bridge::{Face, Faces};
 pub use exec::{AdHoc, Answer};
-pub use files::{clean_script, needs_kept};
+pub use files::{clean_receipts_script, clean_script, needs_kept};
 pub(crate) use lanes::run as side_by_side;
 
 use crate::effect::Registry;

@@ -36,14 +36,14 @@ boot() {
 "#;
 
 /// Prints which boot it is and how to reboot.
-const LOOK: &str = r#"
+const LOOK: &str = r"
 boot || { echo 'the boot id of the target cannot be read' >&2; exit 1; }
 PATH=$PATH:/usr/sbin:/sbin; export PATH
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then echo systemctl
 elif command -v shutdown >/dev/null 2>&1; then echo shutdown
 elif command -v reboot >/dev/null 2>&1; then echo reboot
 else echo none; fi
-"#;
+";
 
 /// $1 the boot that is to end, $2 how, $3 why. Does nothing if that boot has ended already.
 const GO: &str = r#"

@@ -5,6 +5,7 @@
 
 mod ad_hoc;
 mod chosen;
+mod clean;
 pub mod config;
 mod drive;
 mod error;
@@ -16,6 +17,7 @@ mod prepare;
 pub mod secrets;
 
 pub use ad_hoc::{MAX, Told};
+pub use clean::{Left, Why};
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
 pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};

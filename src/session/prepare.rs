@@ -183,6 +183,15 @@ pub(super) fn recorded(
     Ok(setup)
 }
 
+/// The configured targets, outside of every run.
+pub(super) fn targets(session: &Session, voice: &Voice) -> Inventory {
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    secrets.add_all(&session.config.secrets);
+    Inventory::new(&session.config, factory(&secrets, &Redactor::new(), voice), false)
+        .allow_ad_hoc(true)
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the two ways to a setup differ in where these come from"

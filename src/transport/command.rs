@@ -49,6 +49,9 @@ pub struct Command {
     /// Set for a command that is given again after the connection was lost meanwhile: how much longer the first one may
     /// take before it is ended, so that two never run at once. Without it, the first one is left alone.
     pub tied: Option<Duration>,
+    /// Whether it reports its own end and is to outlive the way to it: nothing is put around it, and when it is cancelled
+    /// it is left, not ended.
+    pub launcher: bool,
 }
 
 impl Command {
@@ -81,6 +84,7 @@ impl Command {
             reads: false,
             timeout: None,
             tied: None,
+            launcher: false,
         }
     }
 

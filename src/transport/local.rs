@@ -60,7 +60,7 @@ impl Transport for Local {
             pump(stderr, Stream::Err, sender.clone());
         }
         drop(sender);
-        follow(child, &pieces, command.timeout, cancel, watch)
+        follow(child, &pieces, command, cancel, watch)
     }
 
     fn connect(
@@ -124,7 +124,7 @@ fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSend
 fn follow(
     mut child: Child,
     pieces: &mpsc::Receiver<Piece>,
-    timeout: Option<Duration>,
+    command: &Command,
     cancel: &Cancel,
     watch: Watch<'_>,
 ) -> Result<Exit, TransportError> {
@@ -161,10 +161,14 @@ fn follow(
                 };
                 return Ok(Exit { ended, stdout: out.finish(), stderr: err.finish() });
             }
+        } else if cancel.is_cancelled() && command.launcher {
+            // Somebody has to collect it.
+            thread::spawn(move || child.wait());
+            return Err(TransportError::Cancelled);
         } else if cancel.is_cancelled() {
             end_group(&mut child);
             return Err(TransportError::Cancelled);
-        } else if let Some(limit) = timeout
+        } else if let Some(limit) = command.timeout
             && started.elapsed() >= limit
         {
             end_group(&mut child);
@@ -207,8 +211,8 @@ fn lives(group: Pid) -> bool {
     }
     stats.any(|stat| {
         let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let (state, group) = (fields.next(), fields.nth(1));
-        !matches!(state, Some("Z" | "X")) && group == Some(wanted.as_str())
+        let (letter, group) = (fields.next(), fields.nth(1));
+        !matches!(letter, Some("Z" | "X")) && group == Some(wanted.as_str())
     })
 }
 

@@ -1,6 +1,7 @@
 //! The command line as a contract: what it says of bad input, and what other programs rely on.
 
 mod ad_hoc;
+mod clean;
 mod contract;
 mod exec;
 mod input;

@@ -197,7 +197,9 @@ fn walk(dir: &Path, name: &str, files: &mut BTreeMap<String, String>, leftovers:
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let own = entry.file_name().to_string_lossy().into_owned();
         let name = format!("{name}/{own}");
-        if own.starts_with(".upgrade-host-") || own.ends_with(".part") {
+        if own.starts_with(".upgrade-host-")
+            || Path::new(&own).extension().is_some_and(|end| end == "part")
+        {
             leftovers.push(name);
         } else if entry.file_type().unwrap().is_dir() {
             walk(&entry.path(), &name, files, leftovers);

@@ -67,6 +67,19 @@ pub enum Found {
     Lost(String),
 }
 
+/// What a run keeps on a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The run's id.
+    pub run: String,
+    /// The number of the user who it was for.
+    pub user: u32,
+    /// How many commands left receipts.
+    pub calls: u32,
+    /// How many of them still run.
+    pub running: u32,
+}
+
 /// How a launch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launched {
@@ -127,6 +140,31 @@ pub fn look(
             String::from_utf8_lossy(&exit.stderr).trim()
         ))),
     }
+}
+
+/// How many runs a target may name.
+const LISTED: usize = 10_000;
+
+/// Lists what runs keep on a target: all of it for root, what is their own for others.
+///
+/// # Errors
+/// As [`Transport::exec`].
+pub fn list(transport: &dyn Transport, cancel: &Cancel) -> Result<Vec<Kept>, TransportError> {
+    let command = Command::script::<&str>(scripts::LIST, []).reading().timeout(Some(SMALL));
+    let exit = transport.exec(&command, cancel, &mut |_, _| {})?;
+    Ok(exit.out().lines().take(LISTED).filter_map(kept).collect())
+}
+
+/// Reads a line of the list. A name that is no run's id is not one of ours.
+fn kept(line: &str) -> Option<Kept> {
+    let mut words = line.split(' ');
+    let run = words.next().filter(|run| {
+        !run.is_empty()
+            && run.len() < 100
+            && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })?;
+    let mut number = || words.next()?.parse().ok();
+    Some(Kept { run: run.to_owned(), user: number()?, calls: number()?, running: number()? })
 }
 
 /// A line that a script said of a call.
@@ -379,13 +417,15 @@ fn refused(
     exit: &Exit,
     cancel: &Cancel,
 ) -> Result<Launched, TransportError> {
+    let why = "the launcher of a command was killed".to_owned();
+    let killed = TransportError::Lost { target: transport.describe(), why };
+    if exit.success() {
+        return Err(killed);
+    }
     // Where not even a look is allowed (sudo refuses), nothing was started either.
     match look(transport, at, command.sudo.clone(), cancel) {
         Ok(Found::Never) | Err(TransportError::Invalid(_)) => Ok(Launched::Refused(exit.clone())),
-        Ok(_) => Err(TransportError::Lost {
-            target: transport.describe(),
-            why: "the launcher of a command was killed".to_owned(),
-        }),
+        Ok(_) => Err(killed),
         Err(error) => Err(error),
     }
 }
@@ -441,7 +481,7 @@ fn launcher(command: &Command, at: &At, mark: &str, seen: Seen) -> Result<Comman
             seen.err.to_string(),
         ],
     );
-    Ok(Command { words: script.words, timeout: None, ..command.clone() })
+    Ok(Command { words: script.words, timeout: None, launcher: true, ..command.clone() })
 }
 
 fn follower(command: &Command, at: &At, mark: &str, seen: Seen) -> Command {

@@ -116,8 +116,12 @@ if [ ! -e "$f.start" ]; then
     # Half of its input is no input.
     if [ "$(($(wc -c <"$i")))" != "$5" ]; then rm -f "$i"; echo "$m short"; exit 0; fi
   fi
-  lt=0
-  if { read -r s </proc/$$/stat; } 2>/dev/null; then s=${s##*) }; set -- $s; lt=${20}; fi
+  # Whose session this is: straight from sshd it is our own, and the command may stay in it.
+  lt=0 own=
+  if { read -r s </proc/$$/stat; } 2>/dev/null; then
+    s=${s##*) }; set -- $s; lt=${20}
+    [ "$4" != "$$" ] || own=$3
+  fi
   set -C
   { echo "$$ $lt $b" >"$f.start"; } 2>/dev/null && new=1
   set +C
@@ -131,20 +135,29 @@ if [ ! -e "$f.start" ]; then
     printf '%s\n' "$c" >"$f.cmd"
     exec 3<"$i"
     [ "$i" = /dev/null ] || rm -f "$i"
-    s=
-    command -v setsid >/dev/null 2>&1 && s=setsid
-    $s sh -c '
+    # $1 the call, $2 boot id, $3 command, $4 the process group that is the command's alone: `own`, a number, or 0.
+    child='
       trap "" HUP
-      t=0 g=$$
-      if { read -r s </proc/$$/stat; } 2>/dev/null; then s=${s##*) }; set -- "$1" "$2" "$3" $s; g=$6 t=${23}; fi
+      p=$$ g=$4 t=0
+      if { read -r s </proc/self/stat; } 2>/dev/null; then
+        p=${s%% *}; s=${s##*) }; set -- "$1" "$2" "$3" "$4" $s; t=${24}
+      fi
+      [ "$g" != own ] || g=$p
       set -C
-      { echo "$$ $g $t $2" >"$1.pid"; } 2>/dev/null || exit 0
+      { echo "$p $g $t $2" >"$1.pid"; } 2>/dev/null || exit 0
       set +C
       trap - HUP
       (eval "$3")
       r=$?
       echo "$r" >"$1.rc"
-    ' sh "$f" "$b" "$c" <&3 >"$f.out" 2>"$f.err" 3<&- &
+    '
+    if [ -n "$own" ]; then
+      (set -- "$f" "$b" "$c" "$own"; eval "$child") <&3 >"$f.out" 2>"$f.err" 3<&- &
+    elif command -v setsid >/dev/null 2>&1; then
+      setsid sh -c "$child" sh "$f" "$b" "$c" own <&3 >"$f.out" 2>"$f.err" 3<&- &
+    else
+      sh -c "$child" sh "$f" "$b" "$c" 0 <&3 >"$f.out" 2>"$f.err" 3<&- &
+    fi
     exec 3<&-
     wait "$!"
   elif [ "$i" != /dev/null ]; then rm -f "$i"
@@ -223,13 +236,42 @@ if [ "$state" = none ]; then
 fi
 if [ "$state" = running ]; then
   printf '%s\n' "$4" >"$f.ended"
-  if [ "$g" = "$p" ]; then end_group
+  if [ "$g" != 0 ]; then end_group
   else
     # No group of its own: only the shell itself is known to be ours.
     kill -s TERM "$p" 2>/dev/null; sleep 1; kill -s KILL "$p" 2>/dev/null
   fi
-  if alive && [ "$g" = "$p" ]; then echo "$m left"; exit 0; fi
+  if [ "$g" != 0 ] && alive; then echo "$m left"; exit 0; fi
 fi
 echo "$m gone"
+"#
+);
+
+/// Lists what runs keep on this machine, a line each: `RUN USER CALLS RUNNING`. Root sees all, others their own.
+pub(super) const LIST: &str = concat!(
+    r#"me=$(id -u)"#,
+    look!(),
+    r#"
+for base in /var/tmp/upgrade-host-[0-9]*; do
+  [ -d "$base" ] && [ ! -L "$base" ] || continue
+  u=${base##*-}
+  [ "$me" = 0 ] || [ "$u" = "$me" ] || continue
+  o=$(stat -c %u "$base" 2>/dev/null) || o=$(ls -ldn "$base" | { read -r a l o z; echo "$o"; })
+  [ "$o" = "$u" ] || continue
+  for d in "$base"/*/; do
+    [ -d "$d" ] && [ ! -L "${d%/}" ] || continue
+    calls=0 running=0
+    for c in "$d"*.start; do
+      [ -e "$c" ] || continue
+      calls=$((calls+1))
+      f=${c%.start}
+      { read -r p g t pb <"$f.pid"; } 2>/dev/null || continue
+      { read -r r <"$f.rc"; } 2>/dev/null && continue
+      [ "$p" != void ] && [ "$pb" = "$b" ] && same "$p" "$t" && running=$((running+1))
+    done
+    d=${d%/}
+    echo "${d##*/} $u $calls $running"
+  done
+done
 "#
 );

@@ -136,7 +136,7 @@ impl Run {
         Path::new(&self.dir).join(name)
     }
 
-    fn until(&self, what: &str, happened: impl Fn() -> bool) {
+    fn until(what: &str, happened: impl Fn() -> bool) {
         let started = Instant::now();
         while !happened() {
             assert!(started.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
@@ -280,7 +280,7 @@ fn a_command_that_ended_while_nobody_looked_is_found() {
         let command = run.counted("sleep 0.6; echo late; exit 4");
         run.shell.cut.store(true, Ordering::SeqCst);
         let _lost = run.launch("c", &command, &mut Seen::default(), &Cancel::new());
-        run.until("its end", || run.found("c") == Found::Ended(Ended::Code(4)));
+        Run::until("its end", || run.found("c") == Found::Ended(Ended::Code(4)));
         let (launched, out, _) = run.simple("c", &command);
         assert_eq!((launched, out.as_slice(), run.count()), (code(4), &b"late\n"[..], 1));
     });
@@ -302,7 +302,7 @@ fn a_reboot_is_told_from_a_kill() {
         let pid: i32 = pid.split(' ').next().unwrap().parse().unwrap();
         let group = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
-        run.until(
+        Run::until(
             "its death",
             || matches!(run.found("k"), Found::Lost(why) if why.contains("killed")),
         );

@@ -116,6 +116,9 @@ fn follow(
             }
         }
         let Some((error, since)) = &stop else { continue };
+        if command.launcher {
+            return Err(error.clone().into());
+        }
         if let Some(group) = running.group() {
             let sudo = command.sudo.as_ref();
             match end_group(link, &group, sudo) {
@@ -199,6 +202,8 @@ struct Running<'a> {
     out: Marks,
     err: Marks,
     closed: Option<(i32, Option<String>)>,
+    /// It says itself how it ended.
+    launcher: bool,
 }
 
 impl<'a> Running<'a> {
@@ -207,8 +212,12 @@ impl<'a> Running<'a> {
         stdin.extend_from_slice(&command.stdin);
         let mark =
             mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
-        let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
-        let line = join(words).map_err(TransportError::Invalid)?;
+        let line = if command.launcher {
+            script
+        } else {
+            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
+            join(words).map_err(TransportError::Invalid)?
+        };
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let job = ExecJob {
@@ -222,7 +231,8 @@ impl<'a> Running<'a> {
         over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
         let (out, err) = (marks()?, marks()?);
-        Ok(Self { link: over, mark, shared, events, out, err, closed: None })
+        let launcher = command.launcher;
+        Ok(Self { link: over, mark, shared, events, out, err, closed: None, launcher })
     }
 
     /// Returns the process group, once the remote shell has said it.
@@ -282,7 +292,7 @@ impl<'a> Running<'a> {
         if let Some(signal) = signal {
             return Next::Ended(Ended::Signal(signal));
         }
-        if status != 0 {
+        if status != 0 || self.launcher {
             return Next::Ended(Ended::Code(status));
         }
         let why = if self.err.said().is_empty() {
