@@ -15,6 +15,7 @@ mod perform;
 mod redact;
 mod registry;
 mod rollback;
+mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};

@@ -67,7 +67,8 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
             one.remember(&recorded);
             one.began();
             let mut before = decode::<A::Before>(&call, recorded.before)?;
-            let settled = one.settle(&mut before, Duration::ZERO);
+            let mut trouble = Trouble::new(run.reconnect);
+            let settled = one.settle(&mut before, Duration::ZERO, &mut trouble);
             one.end(&before, settled)
         }
         Recall::Again(recorded) if recorded.inverse.is_some() => {
@@ -109,6 +110,39 @@ fn nested<A: Action>(lane: &Lane, inside: Inside, action: &A) -> Result<A::Outpu
             .into())
         }
         Plan::Real | Plan::Would { .. } => action.apply(&cx, &before),
+    }
+}
+
+/// How long a try must have lasted so that the link counts as one that works.
+const HELD: Duration = Duration::from_secs(60);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A link that breaks again and again while the same thing is under way: tried again ever more slowly, up to a limit.
+/// What gets on in between, as a long copy does, may break as often as it likes.
+struct Trouble {
+    limit: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Trouble {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: None, pause: Duration::from_secs(1) }
+    }
+
+    /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
+    fn again(&mut self, started: Instant) -> Option<Duration> {
+        if started.elapsed() >= HELD.min(self.limit) {
+            *self = Self::new(self.limit);
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.limit {
+            return None;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
     }
 }
 
@@ -313,32 +347,55 @@ impl<A: Action> One<'_, A> {
 
     /// Applies; when the way to the target broke meanwhile, or what became of it cannot be told, finds out and goes on.
     fn carry_out(&self, before: &mut A::Before) -> Result<A::Output> {
+        self.attempt(before, &mut Trouble::new(self.lane.run().reconnect))
+    }
+
+    fn attempt(&self, before: &mut A::Before, trouble: &mut Trouble) -> Result<A::Output> {
         self.hold()?;
+        let started = Instant::now();
         match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
-            Err(Halt::Failure(failure)) if failure.lost => {
-                self.cx.warn(format!("{failure}; finding out what became of it"));
-                self.settle(before, Duration::from_secs(1))
-            }
+            Err(Halt::Failure(failure)) if failure.lost => match trouble.again(started) {
+                Some(pause) => {
+                    self.cx.warn(format!("{failure}; finding out what became of it"));
+                    self.settle(before, pause, trouble)
+                }
+                None => self.give_up(failure),
+            },
             Err(Halt::Failure(failure)) if failure.kind == Kind::Unknown => {
-                self.settle(before, Duration::ZERO)
+                self.settle(before, Duration::ZERO, trouble)
             }
             result => result,
         }
     }
 
     /// Decides an intent without outcome: it happened, it is done again, or the operator says.
-    fn settle(&self, before: &mut A::Before, pause: Duration) -> Result<A::Output> {
+    fn settle(
+        &self,
+        before: &mut A::Before,
+        pause: Duration,
+        trouble: &mut Trouble,
+    ) -> Result<A::Output> {
         self.cx.sleep(pause)?;
         let found = self.reconnecting(|| {
             self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
         });
         match found {
             Ok(Reconciled::Done(output)) => Ok(output),
-            Ok(Reconciled::Redo) => self.carry_out(before),
+            Ok(Reconciled::Redo) => self.attempt(before, trouble),
             Ok(Reconciled::Again(why)) => self.anew(before, &why),
             Ok(Reconciled::Unknown(why)) => self.decide(before, &why),
             Err(halt) => Err(halt),
         }
+    }
+
+    /// Pauses the run, for the way to the target stays broken; an undo fails instead, and the others go on.
+    fn give_up<T>(&self, failure: Box<Failure>) -> Result<T> {
+        if self.lane.is_undoing() {
+            return Err(Halt::Failure(failure));
+        }
+        let limit = crate::units::say_duration(self.lane.run().reconnect);
+        let why = format!("{failure}; gave up after {limit}");
+        Err(Stop::Paused(Pause { why, until: None, unknown: false }).into())
     }
 
     /// Does it anew, as a try of its own that is on record before it begins.
@@ -422,14 +479,7 @@ impl<A: Action> One<'_, A> {
                 result => return result,
             };
             if since.elapsed() >= run.reconnect {
-                if self.lane.is_undoing() {
-                    return Err(Halt::Failure(failure));
-                }
-                let why = format!(
-                    "{failure}; gave up after {}",
-                    crate::units::say_duration(run.reconnect)
-                );
-                return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
+                return self.give_up(failure);
             }
             if !std::mem::replace(&mut told, true) {
                 self.cx.warn(format!(
@@ -440,7 +490,7 @@ impl<A: Action> One<'_, A> {
             self.cx.sleep(pause.min(
                 run.reconnect.saturating_sub(since.elapsed()).max(Duration::from_millis(50)),
             ))?;
-            pause = (pause * 2).min(Duration::from_secs(15));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

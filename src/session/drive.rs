@@ -17,7 +17,7 @@ use crate::event::{Event, Status, What};
 use crate::journal::{Body, Cursor, RunInfo, Store};
 use crate::primitives;
 use crate::script::{Runbook, Script};
-use crate::transport::{Cancel, Command};
+use crate::transport::{Cancel, Command, TransportError};
 
 /// What an interrupt leads to when nobody can be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +106,8 @@ enum Evaluated {
     Stopped(Stop),
 }
 
+/// How long a broken connection is tried again at the end of a run, where only what it kept is to be removed.
+const CLEAN_AGAIN: Duration = Duration::from_secs(30);
 const GO_ON: &str = "go on";
 const ROLL_BACK: &str = "roll back";
 const PAUSE: &str = "pause";
@@ -498,13 +500,23 @@ impl Ending<'_> {
         for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
                 .sudo(touched.sudo)
-                .timeout(Some(Duration::from_secs(120)));
-            let left = match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
-            {
-                Ok(exit) if exit.success() => continue,
-                Ok(exit) => crate::effect::tail(&exit.stderr),
-                Err(error) => error.to_string(),
+                .timeout(Some(Duration::from_secs(120)))
+                .tied(Duration::ZERO);
+            let since = Instant::now();
+            let left = loop {
+                match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+                    Ok(exit) if exit.success() => break None,
+                    Ok(exit) => break Some(crate::effect::tail(&exit.stderr)),
+                    // Whoever waits for the end of a run waits a little longer, not as long as within it.
+                    Err(TransportError::Lost { .. } | TransportError::Connect { .. })
+                        if since.elapsed() < self.run.reconnect.min(CLEAN_AGAIN) =>
+                    {
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                    Err(error) => break Some(error.to_string()),
+                }
             };
+            let Some(left) = left else { continue };
             self.lanes[0].emit(What::Warning {
                 text: format!("files of this run are left on {name}: {}", left.trim()),
             });

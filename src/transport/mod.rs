@@ -213,6 +213,12 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// Returns the address of the target that our own session uses, if there is one: the interface that carries it
     /// must not be taken down.
     fn own_address(&self) -> Option<std::net::IpAddr>;
+
+    /// Returns the boot id that the target had at the last contact, if it is known: another one means that it was
+    /// rebooted meanwhile.
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A shared transport.

@@ -38,4 +38,8 @@ impl Transport for ReadOnly {
     fn own_address(&self) -> Option<std::net::IpAddr> {
         self.0.own_address()
     }
+
+    fn boot_id(&self) -> Option<String> {
+        self.0.boot_id()
+    }
 }

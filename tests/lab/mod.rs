@@ -2,6 +2,8 @@
 
 use crate::support::lab::{HOSTS, Lab, config_toml};
 
+mod link;
+
 #[test]
 fn two_hosts_answer_on_ssh() {
     let Some(lab) = Lab::shared() else { return };

@@ -23,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const KEEP: &str = r#"
 [ "$(id -u)" = 0 ] || { echo 'only root may change interfaces' >&2; exit 77; }
 umask 077
-mkdir -p "$2" && cat >"$2/interface-$1.new" && mv "$2/interface-$1.new" "$2/interface-$1"
+mkdir -p "$2" && cat >"$2/interface-$1.new" && [ "$(wc -c <"$2/interface-$1.new")" -eq "$3" ] &&
+  mv "$2/interface-$1.new" "$2/interface-$1"
 "#;
 
 /// Forgets it again.
@@ -201,7 +202,10 @@ impl Action for Ifdown {
         }
         let kept = serde_json::to_string(&before.kept)
             .map_err(|error| Failure::input(error.to_string()))?;
-        let keep = Command::script(KEEP, [self.0.name.as_str(), SPOOL]).stdin(kept);
+        let length = kept.len().to_string();
+        let keep = Command::script(KEEP, [self.0.name.as_str(), SPOOL, &length])
+            .stdin(kept)
+            .tied(Duration::ZERO);
         let exit = cx.quiet(&keep)?;
         if let Some(failure) = denied(cx, exit.code(), &tail(&exit.stderr)) {
             return Err(failure.into());
@@ -291,7 +295,7 @@ impl Ifup {
         let routes = routes.into_iter().map(|it| given("route", it.family, &it.words));
         stderr.clear();
         for words in addresses.chain(routes) {
-            let exit = cx.quiet(&Command::script(GIVE, words))?;
+            let exit = cx.quiet(&Command::script(GIVE, words).tied(Duration::ZERO))?;
             stderr.push_str(&tail(&exit.stderr));
         }
         Ok(())

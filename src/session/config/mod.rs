@@ -30,6 +30,10 @@ use walk::Walk;
 pub const FILE: &str = "upgrade-host.toml";
 /// How long connecting may take where nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may be silent where nothing else is said.
+pub const SILENCE: Duration = Duration::from_secs(13);
+/// The shortest silence that can be set.
+pub const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
 /// The configuration.
 #[derive(Clone, Debug)]
@@ -123,12 +127,20 @@ pub struct TargetConfig {
     pub agent: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the server may be silent, though asked whether it lives, before its connection counts as lost.
+    #[serde(default = "silence")]
+    pub silence: Duration,
     /// The tags.
     #[serde(default)]
     pub tags: Vec<String>,
     /// Parameters of runbooks on this target.
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
+}
+
+/// What runs begun by an earlier version have.
+fn silence() -> Duration {
+    SILENCE
 }
 
 /// How commands become another user.
@@ -162,6 +174,7 @@ impl TargetConfig {
             passphrase: None,
             agent: true,
             connect_timeout: CONNECT_TIMEOUT,
+            silence: SILENCE,
             tags: Vec::new(),
             params: BTreeMap::new(),
         }

@@ -19,6 +19,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "identity",
     "known_hosts",
     "connect_timeout",
+    "silence",
     "reconnect",
     "interrupt",
     "operator",
@@ -38,6 +39,7 @@ pub(super) const TARGET: &[&str] = &[
     "passphrase",
     "agent",
     "connect_timeout",
+    "silence",
     "tags",
     "params",
 ];
@@ -52,6 +54,7 @@ struct Connection {
     identities: Vec<PathBuf>,
     known_hosts: Vec<PathBuf>,
     connect_timeout: Option<Duration>,
+    silence: Option<Duration>,
 }
 
 /// Reads the whole configuration.
@@ -69,6 +72,7 @@ pub(super) fn config(walk: &mut Walk<'_>, root: &Table, env: &Environment) -> Co
         template.identities = connection.identities;
         template.known_hosts = connection.known_hosts;
         template.connect_timeout = connection.connect_timeout.unwrap_or(super::CONNECT_TIMEOUT);
+        template.silence = connection.silence.unwrap_or(super::SILENCE);
     }
     if let Some(entry) = root.get("targets")
         && let Some(section) = walk.names(&entry.node, "targets".to_owned())
@@ -116,6 +120,7 @@ fn defaults(walk: &mut Walk<'_>, section: &Section<'_>) -> (Defaults, Connection
         identities: walk.paths(section, "identity").unwrap_or_default(),
         known_hosts: walk.paths(section, "known_hosts").unwrap_or_default(),
         connect_timeout: connect_timeout(walk, section),
+        silence: silence(walk, section),
     };
     (defaults, connection)
 }
@@ -127,6 +132,23 @@ fn params(walk: &mut Walk<'_>, section: &Section<'_>) -> BTreeMap<String, serde_
         .and_then(|entry| walk.names(&entry.node, section.key("params")))
         .map(|section| walk.values(&section))
         .unwrap_or_default()
+}
+
+fn silence(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duration> {
+    let silence = walk.duration(section, "silence")?;
+    if silence >= super::SHORTEST_SILENCE {
+        return Some(silence);
+    }
+    let key = section.key("silence");
+    let span = section.table.get("silence")?.node.span;
+    let shortest = crate::units::say_duration(super::SHORTEST_SILENCE);
+    walk.wrong(
+        span,
+        &key,
+        format!("`{key}` is less than {shortest}, which a busy server may well be silent"),
+        None,
+    );
+    None
 }
 
 fn connect_timeout(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duration> {
@@ -198,6 +220,9 @@ fn target(
     }
     if let Some(timeout) = connect_timeout(walk, &section) {
         config.connect_timeout = timeout;
+    }
+    if let Some(silence) = silence(walk, &section) {
+        config.silence = silence;
     }
     let hops = hops(walk, &section);
     Some(Raw { config, hops })

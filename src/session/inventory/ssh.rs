@@ -21,6 +21,7 @@ pub fn ssh_target(config: &TargetConfig, reveal: Reveal<'_>) -> Result<SshTarget
     target.host_key_alias.clone_from(&config.host_key_alias);
     target.use_agent = config.agent;
     target.connect_timeout = config.connect_timeout;
+    target.silence = config.silence;
     target.sudo = sudo_of(config, reveal)?;
     target.password = secret(config.password.as_ref(), &config.password_name(), reveal)?;
     target.passphrase = secret(config.passphrase.as_ref(), &config.passphrase_name(), reveal)?;

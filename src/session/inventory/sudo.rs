@@ -52,4 +52,8 @@ impl Transport for Sudo {
     fn own_address(&self) -> Option<IpAddr> {
         self.inner.own_address()
     }
+
+    fn boot_id(&self) -> Option<String> {
+        self.inner.boot_id()
+    }
 }

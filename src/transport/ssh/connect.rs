@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use libssh2_sys as raw;
@@ -58,9 +58,17 @@ pub(super) fn connect(
     auth::log_in(&dialogue, questions.as_ref())?;
 
     let (id, fate) = (reactor::next_id(), Arc::new(Fate::default()));
-    let live = Live::new(id, session, fd, Arc::clone(&fate));
+    let live = Live::new(id, session, fd, Arc::clone(&fate), target.silence);
     let reactor = reactor::adopt(live).map_err(failed)?;
-    Ok(Arc::new(Link { name: target.name.clone(), id, reactor, fate, address, hop }))
+    Ok(Arc::new(Link {
+        name: target.name.clone(),
+        id,
+        reactor,
+        fate,
+        address,
+        hop,
+        served: OnceLock::new(),
+    }))
 }
 
 /// Opens the TCP connection.
@@ -70,7 +78,7 @@ fn dial(target: &SshTarget, cancel: &Cancel) -> Result<(TcpStream, IpAddr), Tran
     for address in resolve(target, cancel, end)? {
         match dial_one(address, cancel, end) {
             Ok(Some(stream)) => {
-                tune(&stream).map_err(|error| cannot_dial(target, &error))?;
+                tune(&stream, target.silence).map_err(|error| cannot_dial(target, &error))?;
                 return Ok((stream, address.ip()));
             }
             Ok(None) => return Err(TransportError::Cancelled),
@@ -139,8 +147,9 @@ fn dial_one(address: SocketAddr, cancel: &Cancel, end: Instant) -> io::Result<Op
     }
 }
 
-/// Makes the kernel notice a dead peer: what is sent must be acknowledged within 10 s, keepalives included.
-fn tune(stream: &TcpStream) -> io::Result<()> {
+/// Makes the kernel notice a dead peer: what is sent must be acknowledged within a little less than the silence that is
+/// allowed, keepalives included.
+fn tune(stream: &TcpStream, silence: Duration) -> io::Result<()> {
     use rustix::net::sockopt;
 
     stream.set_nodelay(true)?;
@@ -149,7 +158,8 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(15))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
-    sockopt::set_tcp_user_timeout(stream, 10_000)?;
+    let acknowledged = u32::try_from((silence * 10 / 13).as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, acknowledged)?;
     Ok(())
 }
 

@@ -6,6 +6,9 @@
 //! wait for a command talk to the reactor through bounded queues (`exec`), so a slow reader holds back the remote
 //! program instead of filling the memory.
 //!
+//! What a lost connection may have left on the target, running or still to be started, is ended over the next one before
+//! anything else happens there (`orphan`).
+//!
 //! What libssh2 forces upon us, and where it is kept: an operation that could not send is finished before any other
 //! begins (`session`); the status 0 that libssh2 reports for "no status yet" is not trusted, a line written by the
 //! remote shell is (`exec`); known hosts are read by our own parser, since libssh2's knows neither globs nor revoked
@@ -25,6 +28,7 @@ mod exec;
 mod handle;
 mod host_key;
 mod known_hosts;
+mod orphan;
 mod reactor;
 mod session;
 #[cfg(test)]
@@ -65,7 +69,13 @@ pub struct SshTarget {
     pub use_agent: bool,
     /// How long connecting and logging in may take, each hop by itself.
     pub connect_timeout: Duration,
+    /// How long the server may be silent while something is under way, though it is asked whether it lives, before the
+    /// connection counts as lost. A command that says nothing is no silence: the server answers for it.
+    pub silence: Duration,
 }
+
+/// How long a server may be silent where nothing else is said.
+pub const SILENCE: Duration = Duration::from_secs(13);
 
 impl SshTarget {
     /// Makes a target with the usual port, keys, files and timeout.
@@ -89,6 +99,7 @@ impl SshTarget {
             passphrase: None,
             use_agent: true,
             connect_timeout: Duration::from_secs(15),
+            silence: SILENCE,
         }
     }
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::transport::{Cancel, Command, Ended, Exit, Stream, Sudo, Transport, TransportError};
 
+mod link;
+
 /// A server of our own, with keys in a directory of its own.
 struct Sshd {
     dir: tempfile::TempDir,
