@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::secret::Secret;
 use crate::session::config::TargetConfig;
 use crate::session::secrets::Reference;
-use crate::transport::ssh::SshTarget;
+use crate::transport::ssh::{AgentSocket, SshTarget};
 
 /// Turns a configured target into one for [`Ssh`](crate::transport::ssh::Ssh): the ssh half of a
 /// [`Factory`](super::Factory). `reveal` gets the names that [`TargetConfig::secrets`] lists.
@@ -19,7 +19,9 @@ pub fn ssh_target(config: &TargetConfig, reveal: Reveal<'_>) -> Result<SshTarget
     target.known_hosts.clone_from(&config.known_hosts);
     target.host_key.clone_from(&config.host_key);
     target.host_key_alias.clone_from(&config.host_key_alias);
-    target.use_agent = config.agent;
+    if !config.agent {
+        target.agent = AgentSocket::Off;
+    }
     target.connect_timeout = config.connect_timeout;
     target.sudo = sudo_of(config, reveal)?;
     target.password = secret(config.password.as_ref(), &config.password_name(), reveal)?;

@@ -292,7 +292,7 @@ fn an_ssh_target_has_all_that_is_configured() {
         secret(&obs2.jump[0].passphrase).as_deref(),
         Some("value of targets.db1.passphrase")
     );
-    assert!(obs2.jump[0].sudo.is_none() && obs2.passphrase.is_none() && obs2.use_agent);
+    assert!(obs2.jump[0].sudo.is_none() && obs2.passphrase.is_none());
     let db1 = ssh_target(&inventory.config("db1").unwrap(), &reveal).unwrap();
     let sudo = db1.sudo.unwrap();
     assert_eq!(secret(&sudo.password).as_deref(), Some("value of targets.db1.sudo.password"));

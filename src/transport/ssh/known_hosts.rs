@@ -229,7 +229,7 @@ pub(super) fn default_files() -> Vec<PathBuf> {
     files
 }
 
-/// Adds a line to `file`: written aside and renamed, so that a reader never sees half of it.
+/// Adds a line to `file`: written aside and renamed, so that a reader never sees half of it. A device keeps nothing.
 pub(super) fn append(file: &Path, line: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::DirBuilderExt;
@@ -241,6 +241,10 @@ pub(super) fn append(file: &Path, line: &str) -> std::io::Result<()> {
     let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // `/dev/null` is often named so that nothing is remembered; it must not be replaced by a file.
+    if std::fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
     let mut bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
