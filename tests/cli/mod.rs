@@ -7,5 +7,6 @@ mod lanes;
 mod params;
 mod script;
 mod secrets;
+mod ssh_config;
 mod statuses;
 mod targets;

@@ -15,7 +15,7 @@ use ssh2::{BlockDirections, ErrorCode, Session};
 use super::handle::{Link, Ssh};
 use super::host_key::HostKeys;
 use super::session::{Fate, Live};
-use super::{Family, Questions, SshTarget, auth, reactor};
+use super::{Family, Questions, SshTarget, Unattended, auth, reactor};
 use crate::transport::{Cancel, TransportError};
 
 /// How often cancel is looked at.
@@ -57,8 +57,9 @@ pub(super) fn connect(
     let mut handshake = session.clone();
     dialogue.run(|| handshake.handshake()).map_err(|broken| broken.in_handshake(target))?;
     drop(handshake);
-    host_keys.check(&session, target, questions.as_ref())?;
-    auth::log_in(&dialogue, questions.as_ref())?;
+    let asked: &dyn Questions = if target.attended { questions.as_ref() } else { &Unattended };
+    host_keys.check(&session, target, asked)?;
+    auth::log_in(&dialogue, asked)?;
 
     let (id, fate) = (reactor::next_id(), Arc::new(Fate::default()));
     let live = Live::new(id, session, fd, Arc::clone(&fate));

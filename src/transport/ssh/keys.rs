@@ -237,9 +237,9 @@ impl Certificate {
 
 /// Returns the public key of an identity that may be a private key, or a public one whose private half an agent holds.
 pub(super) fn public_key(identity: &Path) -> Option<Vec<u8>> {
-    let text = read(identity).ok();
+    let text = read(identity).ok().map(Zeroizing::new);
     text.as_deref()
-        .and_then(|text| public_of(text).or_else(|| public_line(text)))
+        .and_then(|text: &String| public_of(text).or_else(|| public_line(text)))
         .or_else(|| public_beside(identity))
 }
 
@@ -274,11 +274,11 @@ fn public_of(text: &str) -> Option<Vec<u8>> {
     string(&mut keys).map(<[u8]>::to_vec)
 }
 
-fn openssh_body(text: &str) -> Option<Vec<u8>> {
+fn openssh_body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut lines = text.lines().map(str::trim);
     lines.find(|line| *line == "-----BEGIN OPENSSH PRIVATE KEY-----")?;
     let body: String = lines.take_while(|line| !line.starts_with("-----")).collect();
-    base64::decode(&body)
+    base64::decode(&Zeroizing::new(body)).map(Zeroizing::new)
 }
 
 fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {

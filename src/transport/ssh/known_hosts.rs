@@ -185,7 +185,7 @@ fn matches_hash(hashed: &str, name: &str) -> Option<bool> {
 }
 
 /// Matches `*` and `?`, in time proportional to the product of the lengths at worst.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     while t < text.len() {

@@ -21,6 +21,7 @@ mod algorithms;
 mod auth;
 mod base64;
 mod channel;
+pub mod client_config;
 mod connect;
 mod exec;
 mod handle;
@@ -76,6 +77,8 @@ pub struct SshTarget {
     pub algorithms: Algorithms,
     /// Which addresses of a name may be used; none allows both families.
     pub family: Option<Family>,
+    /// Whether a person may be asked for passwords and passphrases.
+    pub attended: bool,
     /// Whether a person may be asked about an unknown host key.
     pub ask_host_key: bool,
     /// What to add where a host key is refused that ssh itself would have taken.
@@ -110,6 +113,7 @@ impl SshTarget {
             methods: Method::ALL.to_vec(),
             algorithms: Algorithms::default(),
             family: None,
+            attended: true,
             ask_host_key: true,
             host_key_note: None,
             connect_timeout: Duration::from_secs(15),
