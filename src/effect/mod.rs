@@ -7,6 +7,7 @@ mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;
+mod detached;
 mod lane;
 mod obligation;
 mod perform;
@@ -17,8 +18,8 @@ mod rollback;
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};
 pub use context::{
-    Adapters, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock, Target,
-    Targets, Window, tail,
+    Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
+    Target, Targets, Window, tail,
 };
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use obligation::{Obligations, Open};

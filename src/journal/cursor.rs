@@ -68,6 +68,8 @@ pub struct Cursor {
     again: HashSet<String>,
     /// What was told and is no call: steps, notes, and that the script is through.
     told: Vec<Body>,
+    /// The lanes that are known to have begun.
+    begun: HashSet<String>,
     accept_change: bool,
 }
 
@@ -131,6 +133,7 @@ impl Cursor {
                 Body::Step { .. } | Body::Note { .. } | Body::Closing => {
                     cursor.told.push(record.body.clone());
                 }
+                Body::LaneBegan { lane } => drop(cursor.begun.insert(lane.clone())),
                 _ => {}
             }
         }
@@ -210,6 +213,11 @@ impl Cursor {
     pub fn told(&mut self, body: &Body) -> bool {
         let found = self.told.iter().position(|told| told == body);
         found.map(|at| self.told.remove(at)).is_some()
+    }
+
+    /// Returns whether the lane is known to have begun.
+    pub fn has_begun(&self, lane: &str) -> bool {
+        self.begun.contains(lane)
     }
 
     /// Finds a call by its identity alone, for undo, whose order follows the live stack.

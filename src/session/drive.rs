@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::interactive::{self, Piece};
 use crate::effect::{
-    App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
-    Target, Targets, Undo, Undone, recall_inverses, roll_back,
+    App, Asker, Chosen, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets,
+    ServiceCommands, Target, Targets, Undo, Undone, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -59,6 +59,7 @@ pub(super) struct Setup {
     pub(super) yes: bool,
     pub(super) stay: bool,
     pub(super) accept_change: bool,
+    pub(super) chosen: Chosen,
     /// What was typed, where the script of the run was.
     pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
@@ -183,6 +184,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         notes: Mutex::default(),
         assumed: Mutex::default(),
         fatal: Mutex::default(),
+        chosen: setup.chosen.clone(),
         touched: Mutex::default(),
     })
 }
@@ -207,7 +209,7 @@ pub(super) fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
 }
 
 /// The lanes on which the script is evaluated: the branches if there are any.
-fn working(lanes: &[Lane]) -> &[Lane] {
+pub(super) fn working(lanes: &[Lane]) -> &[Lane] {
     if lanes.len() > 1 { &lanes[1..] } else { lanes }
 }
 
@@ -395,7 +397,7 @@ impl Ending<'_> {
         }
     }
 
-    fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
+    pub(super) fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -478,10 +480,12 @@ impl Ending<'_> {
     /// Removes what the run kept on its targets for undo.
     fn clean(&self) {
         let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (name, target) in touched {
+        for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+                .sudo(touched.sudo)
                 .timeout(Some(Duration::from_secs(120)));
-            let left = match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+            let left = match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
+            {
                 Ok(exit) if exit.success() => continue,
                 Ok(exit) => crate::effect::tail(&exit.stderr),
                 Err(error) => error.to_string(),

@@ -150,7 +150,7 @@ fn secrets_reach_the_command_and_nothing_else() {
     let events = format!("{:?}", bench.events());
     assert!(!events.contains("value-of-pw"), "{events}");
     let lane = bench.lane(Mode::Run);
-    let records = lane.run().store.as_ref().unwrap().records("run-0001").unwrap();
+    let records = lane.run().store.as_ref().unwrap().records(&lane.run().id).unwrap();
     let records = serde_json::to_string(&records).unwrap();
     assert!(!records.contains("value-of-pw") && records.contains("$secret"), "{records}");
 }
@@ -329,6 +329,7 @@ fn an_action_is_the_same_after_the_journal() {
         timeout_ms: Some(5),
         undo: Some(Words::Shell("b".into())),
         idempotent: true,
+        probe: None,
     };
     let text = serde_json::to_string(&Run(job.clone())).unwrap();
     assert_eq!(serde_json::from_str::<Run>(&text).unwrap(), Run(job));
@@ -348,6 +349,7 @@ fn a_wrong_status_is_not_hidden_by_ok() {
         timeout_ms: None,
         undo: None,
         idempotent: false,
+        probe: None,
     };
     let Err(Halt::Failure(failure)) = perform(&lane, None, &Sh(job)) else { panic!() };
     assert_eq!(failure.code, Some(5));
