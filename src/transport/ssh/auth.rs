@@ -432,6 +432,51 @@ impl std::fmt::Debug for Broken {
 mod tests {
     use super::*;
 
+    #[derive(Default)]
+    struct Person(std::sync::Mutex<Vec<String>>);
+
+    impl Questions for Person {
+        fn secret(&self, prompt: &str) -> Option<Secret> {
+            self.0.lock().unwrap().push(prompt.to_owned());
+            (!prompt.contains("colour")).then(|| Secret::new("123456".to_owned()))
+        }
+
+        fn trust_host_key(&self, _: &str, _: &str, _: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn several_questions_get_the_answers_that_they_are_for() {
+        let (person, paused) = (Person::default(), Cell::default());
+        let mut answers = Answers {
+            secret: Some(Secret::new("the password".to_owned())),
+            questions: &person,
+            at: "ann@db1".to_owned(),
+            paused: &paused,
+            unanswered: Vec::new(),
+        };
+        let prompt = |text: &'static str, echo| Prompt { text: text.into(), echo };
+        let first = answers.prompt(
+            "ann",
+            "",
+            &[
+                prompt("Verification code: ", false),
+                prompt("Password: ", false),
+                prompt("User: ", true),
+            ],
+        );
+        assert_eq!(first, ["123456", "the password", "123456"]);
+        // The password is given once: the same question again means that it was wrong, or is for another.
+        let second =
+            answers.prompt("ann", "", &[prompt("Password: ", false), prompt("Your colour:", true)]);
+        assert_eq!(second, ["123456", ""]);
+        assert_eq!(answers.unanswered, ["Your colour"]);
+        let asked = person.0.lock().unwrap();
+        assert_eq!(asked[0], "ann@db1: Verification code");
+        assert_eq!(asked.len(), 4);
+    }
+
     #[test]
     fn a_password_is_no_answer_to_a_question_for_a_code() {
         for (prompt, other) in [

@@ -14,6 +14,8 @@ pub(super) struct HostKeys {
     files: Vec<PathBuf>,
     name: String,
     known: Known,
+    /// What is known of the host on the usual port, where another is used and no alias.
+    portless: Option<Known>,
 }
 
 impl HostKeys {
@@ -30,7 +32,10 @@ impl HostKeys {
             target.host_key_alias.as_deref(),
         );
         let known = Known::read(&files, &name);
-        Self { files, name, known }
+        let elsewhere = target.port != 22 && target.host_key_alias.is_none();
+        let portless = elsewhere
+            .then(|| Known::read(&files, &known_hosts::lookup_name(&target.address, 22, None)));
+        Self { files, name, known, portless }
     }
 
     /// Asks for the key types that are known first, and for no certificates, which libssh2 offers but cannot check:
@@ -51,7 +56,10 @@ impl HostKeys {
         if offered.is_empty() {
             return Err(algorithms::unusable(target, "HostKeyAlgorithms", &supported));
         }
-        let known = self.known.key_types();
+        let mut known = self.known.key_types();
+        if let (true, Some(portless)) = (known.is_empty(), &self.portless) {
+            known = portless.key_types();
+        }
         offered.sort_by_key(|name| !known.contains(&key_type_of(name)));
         // Refused only if a name were unknown to libssh2, which has just given them.
         let _kept = session.method_pref(MethodType::HostKey, &offered.join(","));
@@ -77,7 +85,14 @@ impl HostKeys {
         let key_type = blob_type(key).unwrap_or("unknown");
         let print = fingerprint(key);
         let shown = format!("{} shows the {key_type} key {print}", target.name);
-        let verdict = self.known.judge(key_type, key);
+        let mut verdict = self.known.judge(key_type, key);
+        // As with OpenSSH, a key that is known without a port counts where none is known with this one.
+        if let (Verdict::Unknown, Some(portless)) = (&verdict, &self.portless)
+            && self.known.key_types().is_empty()
+            && let found @ (Verdict::Match | Verdict::Revoked(_)) = portless.judge(key_type, key)
+        {
+            verdict = found;
+        }
         if let Verdict::Revoked(entry) = verdict {
             return refuse(
                 format!("HOST KEY REVOKED: {shown}, which {} revokes", place(entry)),

@@ -319,6 +319,69 @@ mod tests {
     }
 
     #[test]
+    fn names_match_as_ssh_keygen_finds_them() {
+        use std::process::{Command, Stdio};
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        let keygen = |arguments: &[&str]| {
+            let mut program = Command::new("ssh-keygen");
+            program.args(arguments).arg("-f").arg(&file);
+            program.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        };
+        assert!(keygen(&["-q", "-t", "ed25519", "-N", ""]));
+        let public = std::fs::read_to_string(dir.path().join("known_hosts.pub")).unwrap();
+        let names = ["obs1", "obs10", "a.b.org", "10.0.0.7", "[10.0.0.7]:2222", "[obs1]:22", "::1"];
+        let mut found = 0;
+        for patterns in [
+            "obs1",
+            "OBS1",
+            "obs?",
+            "obs??",
+            "obs*",
+            "*",
+            "*,!obs1",
+            "!obs1,*",
+            "!obs1",
+            "*.b.org,obs1",
+            "*.b.org,!a.*",
+            "10.0.0.*",
+            "10.0.0.7,obs1",
+            "[10.0.0.*]:2222",
+            "[10.0.0.7]:*",
+            "[obs1]:22",
+            "::1",
+            "::*",
+            "obs1,",
+            ",obs1",
+            "a.b.or",
+            "**b**",
+        ] {
+            for hashed in [false, true] {
+                std::fs::write(&file, format!("{patterns} {public}")).unwrap();
+                // Only plain names can be hashed.
+                if hashed && (patterns.contains(['*', '?', '!', ',']) || !keygen(&["-H"])) {
+                    continue;
+                }
+                for name in names {
+                    let theirs = keygen(&["-F", name]);
+                    let ours = !Known::read(std::slice::from_ref(&file), name).entries.is_empty();
+                    let text = std::fs::read_to_string(&file).unwrap();
+                    assert_eq!(ours, theirs, "{name} in {text}");
+                    found += usize::from(ours);
+                }
+            }
+        }
+        assert!(found > 40, "{found}");
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        let null = Path::new("/dev/null");
+        append(null, "a line").unwrap();
+        assert!(!std::fs::metadata(null).unwrap().is_file());
+    }
+
+    #[test]
     fn keys_are_judged() {
         let text = [
             "# a comment".to_owned(),

@@ -593,6 +593,14 @@ fn host_keys_are_checked() {
     let authority = format!("@cert-authority {}", sshd.host_line("ed25519"));
     let (why, _) = host_key_error(connect(with(&authority), Person::default()).0);
     assert!(why.contains("authority"), "{why}");
+    // Known without its port is known, unless another key is known with it.
+    let portless = |kind: &str| {
+        sshd.host_line(kind).replace(&format!("[127.0.0.1]:{}", sshd.port), "127.0.0.1")
+    };
+    connect(with(&portless("rsa")), Person::default()).0.unwrap();
+    let revoked = format!("@revoked {}", portless("ed25519"));
+    let why = connect(with(&revoked), Person::default()).0.unwrap_err().to_string();
+    assert!(why.contains("REVOKED"), "{why}");
     let line = sshd.host_line("ed25519").replace(&format!("[127.0.0.1]:{}", sshd.port), "obs1");
     let target = SshTarget { host_key_alias: Some("obs1".to_owned()), ..with(&line) };
     connect(target, Person::default()).0.unwrap();
