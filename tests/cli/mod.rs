@@ -11,5 +11,6 @@ mod params;
 mod rolling;
 mod script;
 mod secrets;
+mod ssh_config;
 mod statuses;
 mod targets;

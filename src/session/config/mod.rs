@@ -130,6 +130,12 @@ pub struct TargetConfig {
     /// How long the server may be silent, though asked whether it lives, before its connection counts as lost.
     #[serde(default = "silence")]
     pub silence: Duration,
+    /// Whether OpenSSH's client configuration counts for what is not set here.
+    #[serde(default)]
+    pub ssh_config: SshConfig,
+    /// What of the above is set rather than usual.
+    #[serde(default)]
+    pub given: BTreeSet<Given>,
     /// The tags.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -141,6 +147,33 @@ pub struct TargetConfig {
 /// What runs begun by an earlier version have.
 fn silence() -> Duration {
     SILENCE
+}
+
+/// Which client configuration of OpenSSH counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SshConfig {
+    /// The user's and the system's.
+    #[default]
+    Usual,
+    /// None.
+    Off,
+    /// This file.
+    File(PathBuf),
+}
+
+/// A setting of a connection that counts over OpenSSH's configuration, once it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// The port.
+    Port,
+    /// The user.
+    User,
+    /// Whether the agent is asked.
+    Agent,
+    /// How long connecting may take.
+    ConnectTimeout,
 }
 
 /// How commands become another user.
@@ -175,6 +208,8 @@ impl TargetConfig {
             agent: true,
             connect_timeout: CONNECT_TIMEOUT,
             silence: SILENCE,
+            ssh_config: SshConfig::Usual,
+            given: BTreeSet::new(),
             tags: Vec::new(),
             params: BTreeMap::new(),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::jump::{self, Hop, Raw};
 use super::tree::{Entry, Node, Span, Table, Tree};
 use super::walk::{Section, Walk};
-use super::{Config, Defaults, Environment, Interrupt, SudoConfig, TargetConfig};
+use super::{Config, Defaults, Environment, Given, Interrupt, SshConfig, SudoConfig, TargetConfig};
 use crate::effect::{App, ServiceCommands};
 use crate::session::secrets::Reference;
 
@@ -20,6 +20,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "known_hosts",
     "connect_timeout",
     "silence",
+    "ssh_config",
     "reconnect",
     "interrupt",
     "operator",
@@ -40,6 +41,7 @@ pub(super) const TARGET: &[&str] = &[
     "agent",
     "connect_timeout",
     "silence",
+    "ssh_config",
     "tags",
     "params",
 ];
@@ -55,6 +57,7 @@ struct Connection {
     known_hosts: Vec<PathBuf>,
     connect_timeout: Option<Duration>,
     silence: Option<Duration>,
+    ssh_config: Option<SshConfig>,
 }
 
 /// Reads the whole configuration.
@@ -68,6 +71,13 @@ pub(super) fn config(walk: &mut Walk<'_>, root: &Table, env: &Environment) -> Co
         let (defaults, connection) = defaults(walk, &section);
         config.defaults = defaults;
         let template = &mut config.template;
+        if connection.user.is_some() {
+            template.given.insert(Given::User);
+        }
+        if connection.connect_timeout.is_some() {
+            template.given.insert(Given::ConnectTimeout);
+        }
+        template.ssh_config = connection.ssh_config.unwrap_or_default();
         template.user = connection.user.unwrap_or_else(|| env.user());
         template.identities = connection.identities;
         template.known_hosts = connection.known_hosts;
@@ -121,6 +131,7 @@ fn defaults(walk: &mut Walk<'_>, section: &Section<'_>) -> (Defaults, Connection
         known_hosts: walk.paths(section, "known_hosts").unwrap_or_default(),
         connect_timeout: connect_timeout(walk, section),
         silence: silence(walk, section),
+        ssh_config: ssh_config(walk, section),
     };
     (defaults, connection)
 }
@@ -162,6 +173,22 @@ fn connect_timeout(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duratio
     None
 }
 
+fn ssh_config(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<SshConfig> {
+    const EXPECTED: &str = "true, false or the path of a file in the form of ssh_config(5)";
+    let node = &section.table.get("ssh_config")?.node;
+    match &node.tree {
+        Tree::Bool(true) => Some(SshConfig::Usual),
+        Tree::Bool(false) => Some(SshConfig::Off),
+        Tree::Text(_) => walk.path(section, "ssh_config").map(SshConfig::File),
+        other => {
+            let key = section.key("ssh_config");
+            let message = format!("`{key}` is {}, expected {EXPECTED}", other.kind());
+            walk.wrong(node.span, &key, message, None);
+            None
+        }
+    }
+}
+
 fn target(
     walk: &mut Walk<'_>,
     targets: &Section<'_>,
@@ -201,9 +228,11 @@ fn target(
     }
     if let Some(port) = walk.port(&section, "port") {
         config.port = port;
+        config.given.insert(Given::Port);
     }
     if let Some(user) = walk.checked(&section, "user", check_user) {
         config.user = user;
+        config.given.insert(Given::User);
     }
     if let Some(identities) = walk.paths(&section, "identity") {
         config.identities = identities;
@@ -217,9 +246,14 @@ fn target(
     config.passphrase = walk.reference(&section, "passphrase");
     if let Some(agent) = walk.bool(&section, "agent") {
         config.agent = agent;
+        config.given.insert(Given::Agent);
     }
     if let Some(timeout) = connect_timeout(walk, &section) {
         config.connect_timeout = timeout;
+        config.given.insert(Given::ConnectTimeout);
+    }
+    if let Some(choice) = ssh_config(walk, &section) {
+        config.ssh_config = choice;
     }
     if let Some(silence) = silence(walk, &section) {
         config.silence = silence;
