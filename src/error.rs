@@ -206,6 +206,8 @@ pub enum Stop {
     Mismatch(Box<Mismatch>),
     /// The journal could not be read or written. Nothing more is done without it.
     Journal(String),
+    /// A dead-man switch took a change of the run back, so that going on would be wrong.
+    Fired(String),
     /// Replay for `rollback` has reached the end of what was recorded.
     EndOfRecord,
     /// A limit of the script engine was reached.
@@ -221,6 +223,7 @@ impl fmt::Display for Stop {
                 write!(f, "the script does not match the journal at {}", mismatch.attempted)
             }
             Self::Journal(why) => write!(f, "journal: {why}"),
+            Self::Fired(why) => f.write_str(why),
             Self::EndOfRecord => f.write_str("end of the recorded calls"),
             Self::Limit(why) => write!(f, "limit reached: {why}"),
         }

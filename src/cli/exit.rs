@@ -51,6 +51,7 @@ impl Exit {
             Stop::Cancelled => Self::Interrupted,
             Stop::Paused(pause) if pause.unknown => Self::Unknown,
             Stop::Paused(_) => Self::Paused,
+            Stop::Fired(_) => Self::DeadMan,
             Stop::Mismatch(_) | Stop::Journal(_) | Stop::EndOfRecord => Self::Journal,
             Stop::Limit(_) => Self::Failed,
         }
@@ -105,9 +106,10 @@ mod tests {
             paused(true),
             Stop::Journal(String::new()),
             Stop::EndOfRecord,
+            Stop::Fired(String::new()),
         ]
         .map(|stop| Exit::of_stop(&stop).code());
-        assert_eq!(numbers, [130, 3, 5, 6, 6]);
+        assert_eq!(numbers, [130, 3, 5, 6, 6, 7]);
         assert_eq!((Exit::Invalid.code(), Exit::DeadMan.code()), (2, 7));
     }
 }

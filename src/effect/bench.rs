@@ -138,6 +138,7 @@ impl Bench {
             notes: Mutex::default(),
             fatal: Mutex::default(),
             touched: Mutex::default(),
+            switches: super::Switches::new(&records),
         };
         Lane::main(Arc::new(run), target)
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ask::Asker;
+use super::deadman::Switches;
 use super::lane::{App, Inside, Lane};
 use super::obligation::Obligations;
 use super::redact::Redactor;
@@ -211,6 +212,8 @@ pub struct Run {
     pub fatal: Mutex<std::collections::BTreeSet<String>>,
     /// Targets on which something may have been left that the end of the run removes.
     pub touched: Mutex<BTreeMap<String, Arc<Target>>>,
+    /// The dead-man switches that are armed on targets.
+    pub switches: Switches,
 }
 
 /// A maintenance window.
@@ -422,7 +425,7 @@ impl Cx<'_> {
         self.quiet(&Command::list(["true"]).reading()).map(drop)
     }
 
-    fn failed(&self, error: TransportError, command: Option<&Command>) -> Halt {
+    pub(super) fn failed(&self, error: TransportError, command: Option<&Command>) -> Halt {
         let message = error.to_string();
         let (kind, hint, lost) = match error {
             TransportError::Cancelled => return Stop::Cancelled.into(),
@@ -498,13 +501,18 @@ impl Cx<'_> {
 
     /// Returns a name for this call that is safe in a file name on the target.
     pub fn file_stem(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let digest = Sha256::digest(self.call.to_string().as_bytes());
-        digest.iter().take(8).fold(String::new(), |mut stem, byte| {
-            let _infallible = write!(stem, "{byte:02x}");
-            stem
-        })
+        stem(self.call)
     }
+}
+
+/// Returns a name for a call that is safe in a file name on a target.
+pub(super) fn stem(call: &CallKey) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(call.to_string().as_bytes());
+    digest.iter().take(8).fold(String::new(), |mut stem, byte| {
+        let _infallible = write!(stem, "{byte:02x}");
+        stem
+    })
 }
 
 impl Run {

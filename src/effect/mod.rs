@@ -7,6 +7,7 @@ mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;
+mod deadman;
 mod lane;
 mod obligation;
 mod perform;
@@ -20,6 +21,7 @@ pub use context::{
     Adapters, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock, Target,
     Targets, Window, tail,
 };
+pub use deadman::{Deadman, Switch, Switches, disarm_all};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use obligation::{Obligations, Open};
 pub use perform::{perform, query};

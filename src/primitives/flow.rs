@@ -448,6 +448,7 @@ fn worst(halts: Vec<Halt>) -> Option<Halt> {
                 Halt::Stop(Stop::Limit(_)) => 2,
                 Halt::Stop(Stop::Cancelled) => 3,
                 Halt::Failure(_) => 4,
+                Halt::Stop(Stop::Fired(_)) => 5,
                 Halt::Stop(Stop::Paused(pause)) if pause.unknown => 5,
                 Halt::Stop(Stop::Paused(_)) => 6,
                 Halt::Stop(Stop::EndOfRecord) => 7,

@@ -11,6 +11,7 @@ use self::job::{Job, Output, Ran, Run, Sh, Undo, Words};
 use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic, wrong,
 };
+use super::deadman::{DEADMAN, deadman};
 use super::text::Text;
 use crate::effect::Registry;
 
@@ -58,7 +59,7 @@ const IDEMPOTENT: Field = field(
     "Whether it may run again when a crash or a cut connection leaves open whether it ran.",
 );
 
-const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT];
+const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT, DEADMAN];
 const READ: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK];
 
 const FAILURE: &str = "`exit` with `code stdout stderr target command`; `timeout` likewise; `not_found` if there is no such program; `auth` or `denied` if sudo refuses.";
@@ -142,6 +143,22 @@ fn job(
         return Err(options.wrong("dir", "it is empty or holds a NUL character"));
     }
     let timeout = options.duration("timeout")?;
+    let armed = deadman(&options)?;
+    if armed.is_some() {
+        let secret = env.iter().flatten().any(|(_, value)| matches!(value, Text::Secret(_)));
+        let why = if undo.is_none() {
+            Some("it needs `undo`, the command that takes this back")
+        } else if sudo.iter().flatten().next().is_some() {
+            Some("it cannot be with `sudo`; set `sudo` for the target")
+        } else if secret {
+            Some("it would leave the secret in `env` on the target")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return Err(options.wrong("deadman", why));
+        }
+    }
     Ok(Job {
         words,
         env: env.unwrap_or_default(),
@@ -152,6 +169,7 @@ fn job(
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         undo,
         idempotent: options.flag("idempotent", false),
+        deadman: armed,
     })
 }
 

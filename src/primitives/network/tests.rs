@@ -236,7 +236,7 @@ impl Pair {
     }
 
     fn interface(&self) -> Interface {
-        Interface { name: self.0.clone(), timeout_ms: Some(10_000) }
+        Interface { name: self.0.clone(), timeout_ms: Some(10_000), deadman: None }
     }
 
     fn routes(&self) -> String {
@@ -458,7 +458,7 @@ fn ifupdown_is_asked_first_and_the_kernel_if_that_did_nothing() {
 #[test]
 fn an_unknown_interface_on_this_host_is_not_found() {
     let lane = bench().lane(Mode::Run);
-    let interface = Interface { name: "nosuch0".to_owned(), timeout_ms: None };
+    let interface = Interface { name: "nosuch0".to_owned(), timeout_ms: None, deadman: None };
     let Err(Halt::Failure(failure)) = perform(&lane, None, &Ifdown(interface)) else { panic!() };
     assert_eq!(failure.kind, Kind::NotFound);
     assert!(failure.message.contains("there are lo"), "{failure}");
