@@ -187,7 +187,7 @@ impl DeadmanState {
             }
             Self::Disarmed => format!("dead-man switch disarmed: {what}"),
             Self::Fired { at, status: Some(0) } => {
-                format!("dead-man switch fired at {}: taken back was {what}", time(at))
+                format!("dead-man switch fired at {} and took this back: {what}", time(at))
             }
             Self::Fired { at, status: Some(status) } => format!(
                 "dead-man switch fired at {}, but what was to take it back ended with status {status}: {what}",

@@ -102,7 +102,7 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     ///
     /// # Errors
     /// A failure of kind `input` if its inverse cannot be said as a command. Then nothing is done.
-    fn deadman(&self, _before: &Self::Before) -> Result<Option<Switch>> {
+    fn deadman(&self, _cx: &Cx<'_>, _before: &Self::Before) -> Result<Option<Switch>> {
         Ok(None)
     }
 

@@ -79,8 +79,19 @@ struct State {
     armed: BTreeMap<String, Armed>,
     /// The targets of which a thread moves the deadlines on.
     kept: BTreeSet<String>,
+    /// The calls that were taken back whole, and whose state nothing else tells.
+    taken: BTreeSet<String>,
     /// What was found fired by this process, by target.
     fired: BTreeMap<String, String>,
+}
+
+impl State {
+    /// Remembers a call that was taken back. With an obligation, the opposite call looks by itself whether it is met.
+    fn took(&mut self, call: &CallKey, key: Option<&str>, now: &DeadmanState) {
+        if matches!(now, DeadmanState::Fired { status: Some(0), .. }) && key.is_none() {
+            self.taken.insert(call.to_string());
+        }
+    }
 }
 
 /// The switches of a run.
@@ -110,10 +121,12 @@ impl Switches {
                         doubt: true,
                         warned: false,
                     };
+                    state.taken.remove(&call.to_string());
                     state.armed.insert(call.to_string(), armed);
                 }
                 _ => {
                     state.armed.remove(&call.to_string());
+                    state.took(call, key.as_deref(), now);
                 }
             }
         }
@@ -221,7 +234,11 @@ pub(super) fn arm(cx: &Cx<'_>, switch: &Switch, key: Option<String>, what: Strin
         warned: false,
     };
     note(cx, &armed, DeadmanState::Arming { due: armed.due })?;
-    run.switches.state().armed.insert(cx.call.to_string(), armed.clone());
+    {
+        let mut state = run.switches.state();
+        state.taken.remove(&cx.call.to_string());
+        state.armed.insert(cx.call.to_string(), armed.clone());
+    }
     let words = [id(run, cx.call), seconds(deadman), shell::FIRE.to_owned(), armed.what.clone()];
     let command =
         Command::script(&shell::arm(), words).stdin(switch.inverse.as_bytes()).timeout(Some(LIMIT));
@@ -267,6 +284,14 @@ pub(super) fn look(cx: &Cx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether a switch has taken the call back already, so that its undo must not run a second time.
+pub(super) fn took_back(lane: &super::Lane, call: &CallKey, target: &str) -> Result<bool> {
+    let run = lane.run();
+    let cx = Cx { lane, target: run.targets.get(target)?, call };
+    look(&cx)?;
+    Ok(run.switches.state().taken.contains(&call.to_string()))
+}
+
 fn settle(cx: &Cx<'_>, it: &Armed, found: Found) -> Result<()> {
     let run = cx.lane.run();
     let name = it.call.to_string();
@@ -286,6 +311,7 @@ fn settle(cx: &Cx<'_>, it: &Armed, found: Found) -> Result<()> {
     {
         let mut state = run.switches.state();
         state.armed.remove(&name);
+        state.took(&it.call, it.key.as_deref(), &now);
         if matches!(now, DeadmanState::Fired { .. }) {
             state
                 .fired
@@ -334,6 +360,23 @@ fn disarm_one(cx: &Cx<'_>, it: &Armed) -> Result<()> {
         }
         found @ Found::Fired(..) => settle(cx, it, found),
     }
+}
+
+/// Asks every target with an armed switch whether it fired, when the script has come to its end.
+///
+/// # Errors
+/// [`Stop::Fired`] if one did; the failure of a target that cannot be asked.
+pub fn look_all(lane: &super::Lane) -> Result<()> {
+    let run = lane.run();
+    let all: Vec<Armed> = run.switches.state().armed.values().cloned().collect();
+    for it in all {
+        run.switches.doubt(&it.target);
+        look(&Cx { lane, target: run.targets.get(&it.target)?, call: &it.call })?;
+        if let Some(why) = run.switches.fired(&it.target) {
+            return Err(Stop::Fired(why).into());
+        }
+    }
+    Ok(())
 }
 
 /// Disarms every switch of the run that is left, when the run has come to its end.

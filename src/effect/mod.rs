@@ -21,7 +21,7 @@ pub use context::{
     Adapters, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock, Target,
     Targets, Window, tail,
 };
-pub use deadman::{Deadman, Switch, Switches, disarm_all};
+pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use obligation::{Obligations, Open};
 pub use perform::{perform, query};

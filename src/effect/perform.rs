@@ -224,7 +224,7 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { mut changes, output, after } if planning => {
-                if let Some(switch) = self.action.deadman(&before)? {
+                if let Some(switch) = self.switch(&before)? {
                     let after = Duration::from_millis(switch.deadman.after_ms);
                     let after = crate::units::say_duration(after);
                     changes.insert(
@@ -252,7 +252,7 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { .. } => {
-                if let Err(halt) = self.action.deadman(&before) {
+                if let Err(halt) = self.switch(&before) {
                     return self.end_without_intent(Err(halt), None);
                 }
                 self.intend(&before)?;
@@ -265,9 +265,13 @@ impl<A: Action> One<'_, A> {
         }
     }
 
+    fn switch(&self, before: &A::Before) -> Result<Option<deadman::Switch>> {
+        self.lane.within(Inside::Looking, || self.action.deadman(&self.cx, before))
+    }
+
     /// Arms the dead-man switch of the call, if it has one. Nothing is applied unless it is armed.
     fn arm(&self, before: &A::Before) -> Result<()> {
-        let Some(switch) = self.action.deadman(before)? else { return Ok(()) };
+        let Some(switch) = self.switch(before)? else { return Ok(()) };
         let key = match self.action.owes(before) {
             Owes::Opens(debt) => Some(debt.key),
             _ => None,
@@ -377,6 +381,12 @@ impl<A: Action> One<'_, A> {
                 self.cx.warn(format!("{failure}; finding out what became of it"));
                 self.lane.run().switches.doubt(&self.cx.target.name);
                 self.settle(before, Duration::from_secs(1))
+            }
+            Err(Halt::Failure(failure)) if self.switch(before)?.is_some() => {
+                // It may have failed for nothing but that: its switch took it back meanwhile.
+                self.lane.run().switches.doubt(&self.cx.target.name);
+                self.check()?;
+                Err(Halt::Failure(failure))
             }
             result => result,
         }

@@ -1,12 +1,16 @@
 //! The option `deadman` of changes whose inverse can be said as a command.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rhai::Map;
+use serde::Deserialize;
+use serde_json::Value;
 
+use super::app::verb;
 use super::bridge::{Field, Options, RhaiResultOf, Type, field, type_name};
-use crate::effect::Deadman;
-use crate::error::Failure;
+use crate::effect::{App, Cx, Deadman};
+use crate::error::{Failure, Result};
 use crate::transport::Command;
 use crate::units;
 
@@ -70,4 +74,41 @@ pub(super) fn text(command: &Command) -> Result<String, Failure> {
             "its inverse needs a secret, which a dead-man switch would leave on the target",
         ))
     }
+}
+
+/// A command as an adapter says it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    line: String,
+    #[serde(default)]
+    dir: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, Value>,
+}
+
+/// Asks an adapter how it does something as a command on the target, and returns that as shell text.
+pub(super) fn adapter_text(
+    cx: &Cx<'_>,
+    app: &App,
+    name: &str,
+    arguments: &[Value],
+) -> Result<String> {
+    let said: Line = verb(cx, app, name, arguments)?;
+    let mut command = Command::shell(said.line);
+    command.dir = said.dir;
+    for (name, value) in said.env {
+        let text = match value {
+            Value::String(text) => text,
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            _ => {
+                let message = format!(
+                    "`deadman` would leave `{name}` on the target, which is a secret or no text"
+                );
+                return Err(Failure::input(message).with_target(&cx.target.name).into());
+            }
+        };
+        command.env.push((name, text));
+    }
+    Ok(text(&command)?)
 }

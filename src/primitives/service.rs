@@ -238,7 +238,7 @@ impl Service {
         let start = text(&self.command(manager, "start")?)?;
         let look = text(&Command::script(LOOK, self.words()))?;
         Ok(format!(
-            "{start}; rc=$?\nn=0\nwhile :; do\nseen=$({look})\n\
+            "{start}; rc=$?\nn=0\nwhile :; do\nseen=$( {look} )\n\
              printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" {{ n++ }} END {{ exit n == 0 }}' || exit $rc\n\
              printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" && ($2 != \"yes\" || $3 == \"activating\") {{ bad = 1 }} END {{ exit bad }}' && exit 0\n\
              n=$((n + 1)); [ $n -lt {} ] || exit 1\nsleep 1\ndone\n",
@@ -446,7 +446,7 @@ impl Action for Stop {
         }
     }
 
-    fn deadman(&self, before: &State) -> Result<Option<Switch>> {
+    fn deadman(&self, _cx: &Cx<'_>, before: &State) -> Result<Option<Switch>> {
         let Some(deadman) = self.0.deadman.filter(|_| before.running) else { return Ok(None) };
         Ok(Some(Switch { deadman, inverse: self.0.start_text(&before.manager)? }))
     }

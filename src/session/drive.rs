@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
-    Switches, Target, Targets, Undo, Undone, disarm_all, recall_inverses, roll_back,
+    Switches, Target, Targets, Undo, Undone, disarm_all, look_all, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -336,6 +336,14 @@ impl Ending<'_> {
                 None,
                 Vec::new(),
             );
+        }
+        // What is still off now may be on again already.
+        match look_all(&self.lanes[0]) {
+            Ok(()) => {}
+            Err(Halt::Stop(stop)) => return self.paused(stop, Vec::new()),
+            Err(Halt::Failure(failure)) => {
+                self.lanes[0].emit(What::Warning { text: failure.to_string() });
+            }
         }
         if self.debts().is_empty() {
             match disarm_all(&self.lanes[0]) {

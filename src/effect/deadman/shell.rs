@@ -39,11 +39,13 @@ due() {
 }
 stop() {
   case $(cat "$D/by" 2>/dev/null) in
-    systemd) systemctl disable --now "$N" >/dev/null 2>&1; rm -f "/etc/systemd/system/$N"
+    # Only what waits: what the inverse of one that fired has started is to stay.
+    systemd) [ "$(cat "$D/claim" 2>/dev/null)" = timer ] || systemctl kill -s KILL "$N" >/dev/null 2>&1
+      systemctl disable --now "$N" >/dev/null 2>&1; rm -f "/etc/systemd/system/$N"
       systemctl daemon-reload >/dev/null 2>&1; systemctl reset-failed "$N" >/dev/null 2>&1 ;;
     at) while read -r j; do atrm "$j" 2>/dev/null; done <"$D/jobs" ;;
   esac
-  if waits; then kill "$p" 2>/dev/null; fi
+  if waits; then kill -- "-$p" 2>/dev/null || kill "$p" 2>/dev/null; fi
   :
 }
 "#;

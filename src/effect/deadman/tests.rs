@@ -67,7 +67,7 @@ impl Action for Turn {
         inverse_of(&Self { on: *before, deadman: None, ..self.clone() })
     }
 
-    fn deadman(&self, _before: &bool) -> Result<Option<Switch>> {
+    fn deadman(&self, _cx: &Cx<'_>, _before: &bool) -> Result<Option<Switch>> {
         let inverse = self.line(!self.on);
         Ok(self.deadman.map(|deadman| Switch { deadman, inverse }))
     }

@@ -275,7 +275,7 @@ macro_rules! change {
                 inverse(&self.0)
             }
 
-            fn deadman(&self, _before: &()) -> Result<Option<Switch>> {
+            fn deadman(&self, _cx: &Cx<'_>, _before: &()) -> Result<Option<Switch>> {
                 self.0.switch()
             }
 

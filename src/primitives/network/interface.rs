@@ -240,7 +240,7 @@ impl Action for Ifdown {
         }
     }
 
-    fn deadman(&self, before: &State) -> Result<Option<Switch>> {
+    fn deadman(&self, _cx: &Cx<'_>, before: &State) -> Result<Option<Switch>> {
         let Some(deadman) = self.0.deadman.filter(|_| before.up) else { return Ok(None) };
         let name = self.0.name.as_str();
         let up = Command::script(SET, [name, before.manager.as_str(), "up"]);

@@ -561,7 +561,10 @@ fn bad_input_names_the_place() {
         (r#"ifdown("../x")"#, "ifdown: `../x` is no name of an interface"),
         (r#"ifup("-4")"#, "ifup: `-4` is no name of an interface"),
         (r#"interface_status("")"#, "interface_status: `` is no name of an interface"),
-        (r#"ifdown("x", #{ time: "1s" })"#, "ifdown: unknown option `time` (it takes timeout)"),
+        (
+            r#"ifdown("x", #{ time: "1s" })"#,
+            "ifdown: unknown option `time` (it takes timeout, deadman)",
+        ),
         ("wait_port(70000)", "wait_port: `port`: `70000` is no port; expected 1 to 65535"),
         (r#"wait_port("a:b")"#, "wait_port: `port`: `b` is no port; expected 1 to 65535"),
         (r#"wait_port(":80")"#, "wait_port: `port`: `:80` names no host"),
