@@ -82,6 +82,12 @@ pub(super) enum Commands {
         /// Go on although the runbook was changed; calls that still match are answered from the record
         #[arg(long)]
         accept_change: bool,
+        /// Of the items of a stopped `rolling`, let only these go on
+        #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
+        only: Vec<String>,
+        /// Take these items of a stopped `rolling` out for good
+        #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
+        skip: Vec<String>,
     },
     /// Undo what a run did
     Rollback {
@@ -101,6 +107,14 @@ pub(super) enum Commands {
     },
     /// List what is switched off and owed back, over all runs
     Debts,
+    /// Remove what runs that are over left on targets
+    Clean {
+        /// The targets; this machine if not given
+        targets: Option<String>,
+        /// Also what a run may still need, and what other journals left there
+        #[arg(long)]
+        force: bool,
+    },
     /// List the targets
     Hosts {
         /// Only these
@@ -124,11 +138,20 @@ pub(super) enum Commands {
 #[derive(Args, Debug)]
 pub(super) struct Script {
     /// The runbook
-    #[arg(value_name = "FILE", required_unless_present = "code")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["code", "command"])]
     pub(super) file: Option<PathBuf>,
     /// Run this code instead of a file
     #[arg(short = 'e', value_name = "CODE", conflicts_with = "file")]
     pub(super) code: Option<String>,
+    /// Run this command on each target and group what they answer; one word is a line for the shell
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["file", "code"])]
+    pub(super) command: Vec<String>,
+    /// The command only reads
+    #[arg(long, requires = "command")]
+    pub(super) read: bool,
+    /// Work on so many targets at once [default: 64]
+    #[arg(long, value_name = "N", requires = "command", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) max: Option<u16>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -140,7 +163,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-const SUBCOMMANDS: [&str; 12] = [
+const SUBCOMMANDS: [&str; 13] = [
     "run",
     "plan",
     "check",
@@ -149,6 +172,7 @@ const SUBCOMMANDS: [&str; 12] = [
     "runs",
     "show",
     "debts",
+    "clean",
     "hosts",
     "doc",
     "repl",

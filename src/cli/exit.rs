@@ -27,6 +27,8 @@ pub enum Exit {
     DeadMan,
     /// 130: interrupted, and paused by that.
     Interrupted,
+    /// 1 to 100: on so many targets a command failed; 101: on more.
+    Targets(usize),
 }
 
 impl Exit {
@@ -42,6 +44,7 @@ impl Exit {
             Self::Journal => 6,
             Self::DeadMan => 7,
             Self::Interrupted => 130,
+            Self::Targets(failed) => u8::try_from(failed.min(101)).unwrap_or(101),
         }
     }
 

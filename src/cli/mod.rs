@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod ad_hoc;
 mod args;
 mod check;
+mod clean;
 mod completions;
 mod debts;
 mod doc;
@@ -50,15 +52,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
     match command {
+        Some(Commands::Run(script)) if !script.command.is_empty() => {
+            ad_hoc::ad_hoc(ui, common, &script)
+        }
         Some(Commands::Run(script)) => run::run(ui, common, script, false),
+        Some(Commands::Plan(script)) if !script.command.is_empty() => {
+            ui.error("error: a plan is made of a runbook; what a command would do cannot be known");
+            Exit::Invalid
+        }
         Some(Commands::Plan(script)) => run::run(ui, common, script, true),
         Some(Commands::Check { files }) => check::check(ui, &files),
-        Some(Commands::Resume { run, accept_change }) => {
-            resume::resume(ui, common, &run, accept_change)
+        Some(Commands::Resume { run, accept_change, only, skip }) => {
+            let chosen = crate::effect::Chosen { only, skip };
+            resume::resume(ui, common, &run, accept_change, chosen)
         }
         Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
         Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
         Some(Commands::Show { run }) => show::show(ui, common, &run),
+        Some(Commands::Clean { targets, force }) => {
+            clean::clean(ui, common, targets.as_deref(), force)
+        }
         Some(Commands::Debts) => debts::debts(ui, common),
         Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
         Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),

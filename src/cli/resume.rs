@@ -6,13 +6,21 @@ use super::args::Common;
 use super::exit::Exit;
 use super::ui::Ui;
 use super::{fail, run};
+use crate::effect::Chosen;
 use crate::event::{Event, What};
-use crate::session::{Session, SessionError, Text};
+use crate::session::{Order, Session, SessionError, Text};
 
 /// Takes a run up where it stopped.
-pub(super) fn resume(ui: &Ui, common: &Common, name: &str, accept_change: bool) -> Exit {
+pub(super) fn resume(
+    ui: &Ui,
+    common: &Common,
+    name: &str,
+    accept_change: bool,
+    chosen: Chosen,
+) -> Exit {
     taken_up(ui, common, name, |session, order, voice| {
-        session.resume(name, order, accept_change, voice)
+        let order = Order { chosen, ..order.clone() };
+        session.resume(name, &order, accept_change, voice)
     })
 }
 
@@ -23,7 +31,7 @@ pub(super) fn taken_up(
     name: &str,
     go: impl FnOnce(
         &Session,
-        &crate::session::Order,
+        &Order,
         &crate::session::Voice,
     ) -> Result<crate::session::Ended, SessionError>,
 ) -> Exit {

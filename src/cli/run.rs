@@ -57,6 +57,7 @@ pub(crate) fn order(common: &Common, text: Text) -> Order {
             "rollback" => OnInterrupt::RollBack,
             _ => OnInterrupt::Pause,
         }),
+        chosen: crate::effect::Chosen::default(),
     }
 }
 

@@ -34,8 +34,11 @@ pub enum Plan<B, O> {
 pub enum Reconciled<O> {
     /// It happened, with this output.
     Done(O),
-    /// It did not happen, or not to the end, and doing it again is right.
+    /// It did not happen, or not to the end, and going on with it is right.
     Redo,
+    /// What became of it cannot be told or does not matter, for this reason, and doing it anew is right: as a new try, on
+    /// record before it begins.
+    Again(String),
     /// It cannot be told, for this reason. The operator decides.
     Unknown(String),
 }
@@ -118,7 +121,7 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// recalled, also if it fails afterwards.
     fn remember(&self, _lane: &Lane, _before: &Self::Before) {}
 
-    /// Notes down in `before` how the last try, which ended the run, failed; called when a resumed run tries again.
+    /// Notes down in `before` how the last try failed; called before a new one, which is on record before it begins.
     fn again(&self, _before: &mut Self::Before, _failure: &Failure) {}
 
     /// Returns whether this output means that something changed.

@@ -52,16 +52,31 @@ impl Secrets for Known {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let user = rustix::process::getuid().as_raw();
+        let kept = format!("/var/tmp/upgrade-host-{user}/{}", self.id);
+        let _nothing_kept = std::fs::remove_dir_all(kept);
+    }
+}
+
 impl Bench {
     pub(crate) fn new(registry: Registry) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
             dir,
-            id: "run-0001".to_owned(),
+            id: Self::id(),
             registry: Arc::new(registry),
             events: Arc::default(),
             asker: Arc::new(Nobody),
         }
+    }
+
+    /// What a run keeps on this machine is named after its id, and benches of all processes share the machine.
+    fn id() -> String {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        format!("bench-{}-{number}", std::process::id())
     }
 
     /// Answers questions from now on.
@@ -74,6 +89,11 @@ impl Bench {
     pub(crate) fn named(mut self, id: &str) -> Self {
         id.clone_into(&mut self.id);
         self
+    }
+
+    /// Returns the id of the run.
+    pub(crate) fn run_id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -137,6 +157,7 @@ impl Bench {
             params: BTreeMap::new(),
             notes: Mutex::default(),
             fatal: Mutex::default(),
+            chosen: super::Chosen::default(),
             touched: Mutex::default(),
             switches: super::Switches::new(&records),
         };

@@ -22,7 +22,7 @@ use crate::event::{Event, Progress, What};
 use crate::journal::{Cursor, Store};
 use crate::secret::Secret;
 use crate::transport::{
-    Cancel, Command, Connection, Exit, SharedTransport, Stream, TransportError,
+    Cancel, Command, Connection, Exit, SharedTransport, Stream, Sudo, TransportError,
 };
 
 /// What the run is for.
@@ -210,10 +210,30 @@ pub struct Run {
     pub notes: Mutex<BTreeMap<(String, String), Value>>,
     /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
     pub fatal: Mutex<std::collections::BTreeSet<String>>,
-    /// Targets on which something may have been left that the end of the run removes.
-    pub touched: Mutex<BTreeMap<String, Arc<Target>>>,
+    /// What the operator said on resuming about the items of a stopped `rolling`.
+    pub chosen: Chosen,
+    /// Where something may have been left that the end of the run removes, by target and user.
+    pub touched: Mutex<BTreeMap<(String, String), Touched>>,
     /// The dead-man switches that are armed on targets.
     pub switches: Switches,
+}
+
+/// A target on which something may have been left.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// The target.
+    pub target: Arc<Target>,
+    /// The user who left it; none for the one who logs in, or the target's own `sudo`.
+    pub sudo: Option<Sudo>,
+}
+
+/// Which items of a stopped `rolling` go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// If not empty, no others do.
+    pub only: Vec<String>,
+    /// These are taken out.
+    pub skip: Vec<String>,
 }
 
 /// A maintenance window.
@@ -311,7 +331,7 @@ impl Cx<'_> {
         result.map_err(|error| self.failed(error, Some(command)))
     }
 
-    fn tell_line(&self, call: &str, stream: Stream, line: &str) {
+    pub(super) fn tell_line(&self, call: &str, stream: Stream, line: &str) {
         let line = self.lane.run().redactor.text(line);
         self.lane.emit(What::Output { call: call.to_owned(), error: stream == Stream::Err, line });
     }
@@ -375,12 +395,21 @@ impl Cx<'_> {
 
     /// Remembers that this run changed something on the target, so that it is cleaned up in the end.
     pub(super) fn touch(&self) {
+        self.touch_as(None);
+    }
+
+    /// As [`Cx::touch`], for what another user left there.
+    pub fn touch_as(&self, sudo: Option<&Sudo>) {
+        let user = sudo
+            .map(|sudo| sudo.user.clone().unwrap_or_else(|| "root".to_owned()))
+            .unwrap_or_default();
+        let touched = Touched { target: Arc::clone(&self.target), sudo: sudo.cloned() };
         self.lane
             .run()
             .touched
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(self.target.name.clone(), Arc::clone(&self.target));
+            .insert((self.target.name.clone(), user), touched);
     }
 
     /// Opens a TCP connection as seen from the target. An interrupt ends the wait for it.
@@ -501,14 +530,19 @@ impl Cx<'_> {
 
     /// Returns a name for this call that is safe in a file name on the target.
     pub fn file_stem(&self) -> String {
-        stem(self.call)
+        stem(&self.call.to_string())
+    }
+
+    /// Returns whether this call is a part of another action, with no record of its own.
+    pub fn is_nested(&self) -> bool {
+        self.call.nth == 0
     }
 }
 
-/// Returns a name for a call that is safe in a file name on a target.
-pub(super) fn stem(call: &CallKey) -> String {
+/// Returns a name for a text that is safe in a file name.
+pub(super) fn stem(text: &str) -> String {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(call.to_string().as_bytes());
+    let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(String::new(), |mut stem, byte| {
         let _infallible = write!(stem, "{byte:02x}");
         stem
@@ -552,10 +586,10 @@ fn short(command: &str) -> String {
 
 /// Cuts a stream into lines.
 #[derive(Debug, Default)]
-struct Lines(Vec<u8>);
+pub(super) struct Lines(Vec<u8>);
 
 impl Lines {
-    fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
+    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
         self.0.extend_from_slice(bytes);
         while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.0.drain(..=end).collect();
@@ -568,7 +602,7 @@ impl Lines {
         }
     }
 
-    fn finish(self, mut each: impl FnMut(&str)) {
+    pub(super) fn finish(self, mut each: impl FnMut(&str)) {
         if !self.0.is_empty() {
             each(String::from_utf8_lossy(&self.0).trim_end_matches('\r'));
         }

@@ -174,7 +174,7 @@ impl Switches {
 }
 
 fn id(run: &Run, call: &CallKey) -> String {
-    format!("{}-{}", run.id, stem(call))
+    format!("{}-{}", run.id, stem(&call.to_string()))
 }
 
 fn seconds(deadman: Deadman) -> String {

@@ -287,6 +287,29 @@ impl Lane {
         cursor.rest(&self.0.name).is_empty()
     }
 
+    /// Notes that the lane begins, so that a replay knows even if it never calls anything.
+    ///
+    /// # Errors
+    /// If the journal fails.
+    pub fn begin(&self) -> Result<()> {
+        let run = &self.0.run;
+        if self.has_begun() || run.mode != Mode::Run {
+            return Ok(());
+        }
+        match &run.store {
+            Some(store) => {
+                Ok(store.append(&run.id, Body::LaneBegan { lane: self.0.name.clone() })?)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns whether [`Lane::begin`] is on record.
+    pub fn has_begun(&self) -> bool {
+        let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.has_begun(&self.0.name)
+    }
+
     /// Returns whether what the script says now is news: not while it is only replayed, be it to go on or to undo.
     pub fn tells(&self) -> bool {
         match self.0.run.mode {

@@ -8,6 +8,7 @@ mod ask;
 pub(crate) mod bench;
 mod context;
 mod deadman;
+mod detached;
 mod lane;
 mod obligation;
 mod perform;
@@ -18,8 +19,8 @@ mod rollback;
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};
 pub use context::{
-    Adapters, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock, Target,
-    Targets, Window, tail,
+    Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
+    Target, Targets, Window, tail,
 };
 pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
 pub use lane::{App, Lane, Undo, UndoClosure};

@@ -69,8 +69,8 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
             one.remember(&recorded);
             one.check()?;
             one.began();
-            let before = decode::<A::Before>(&call, recorded.before)?;
-            let settled = one.arm(&before).and_then(|()| one.settle(&before, Duration::ZERO));
+            let mut before = decode::<A::Before>(&call, recorded.before)?;
+            let settled = one.arm(&before).and_then(|()| one.settle(&mut before, Duration::ZERO));
             one.end(&before, settled)
         }
         Recall::Fired(mut recorded) => {
@@ -79,9 +79,12 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
             one.remember(&recorded);
             one.check()?;
             one.began();
-            let before = decode::<A::Before>(&call, recorded.before)?;
+            let mut before = decode::<A::Before>(&call, recorded.before)?;
+            // A try of its own, also for what leaves receipts.
+            let back = Failure::new(Kind::Conflict, "its dead-man switch took it back");
+            action.again(&mut before, &back);
             one.intend(&before)?;
-            let applied = one.arm(&before).and_then(|()| one.carry_out(&before));
+            let applied = one.arm(&before).and_then(|()| one.carry_out(&mut before));
             one.end(&before, applied)
         }
         Recall::Again(recorded) if recorded.inverse.is_some() => {
@@ -93,7 +96,7 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
                 action.again(&mut before, failure);
             }
             one.intend(&before)?;
-            let applied = one.arm(&before).and_then(|()| one.carry_out(&before));
+            let applied = one.arm(&before).and_then(|()| one.carry_out(&mut before));
             one.end(&before, applied)
         }
         Recall::Again(_) | Recall::New => one.live(),
@@ -196,7 +199,7 @@ impl<A: Action> One<'_, A> {
         if !planning {
             self.began();
         }
-        let before = match self.look() {
+        let mut before = match self.look() {
             Ok(before) => before,
             Err(halt) => return self.end_without_intent(Err(halt), None),
         };
@@ -259,7 +262,7 @@ impl<A: Action> One<'_, A> {
                 if A::ACCESS == Access::Change {
                     self.push_undo(self.action.inverse(&before));
                 }
-                let applied = self.arm(&before).and_then(|()| self.carry_out(&before));
+                let applied = self.arm(&before).and_then(|()| self.carry_out(&mut before));
                 self.end(&before, applied)
             }
         }
@@ -374,13 +377,16 @@ impl<A: Action> One<'_, A> {
         Ok(())
     }
 
-    /// Applies; when the way to the target broke meanwhile, finds out what became of it and goes on.
-    fn carry_out(&self, before: &A::Before) -> Result<A::Output> {
+    /// Applies; when the way to the target broke meanwhile, or what became of it cannot be told, finds out and goes on.
+    fn carry_out(&self, before: &mut A::Before) -> Result<A::Output> {
         match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
             Err(Halt::Failure(failure)) if failure.lost => {
                 self.cx.warn(format!("{failure}; finding out what became of it"));
                 self.lane.run().switches.doubt(&self.cx.target.name);
                 self.settle(before, Duration::from_secs(1))
+            }
+            Err(Halt::Failure(failure)) if failure.kind == Kind::Unknown => {
+                self.settle(before, Duration::ZERO)
             }
             Err(Halt::Failure(failure)) if self.switch(before)?.is_some() => {
                 // It may have failed for nothing but that: its switch took it back meanwhile.
@@ -393,7 +399,7 @@ impl<A: Action> One<'_, A> {
     }
 
     /// Decides an intent without outcome: it happened, it is done again, or the operator says.
-    fn settle(&self, before: &A::Before, pause: Duration) -> Result<A::Output> {
+    fn settle(&self, before: &mut A::Before, pause: Duration) -> Result<A::Output> {
         self.cx.sleep(pause)?;
         // Where the change cut our own way, its switch gave it back; doing it again would only cut it again.
         self.check()?;
@@ -403,12 +409,29 @@ impl<A: Action> One<'_, A> {
         match found {
             Ok(Reconciled::Done(output)) => Ok(output),
             Ok(Reconciled::Redo) => self.carry_out(before),
+            Ok(Reconciled::Again(why)) => self.anew(before, &why),
             Ok(Reconciled::Unknown(why)) => self.decide(before, &why),
             Err(halt) => Err(halt),
         }
     }
 
-    fn decide(&self, before: &A::Before, why: &str) -> Result<A::Output> {
+    /// Does it anew, as a try of its own that is on record before it begins.
+    fn anew(&self, before: &mut A::Before, why: &str) -> Result<A::Output> {
+        self.action.again(before, &self.unknown(why));
+        self.intend(before)?;
+        self.carry_out(before)
+    }
+
+    fn unknown(&self, why: &str) -> Failure {
+        let what = self.action.summary();
+        Failure::new(
+            Kind::Unknown,
+            format!("it is not known whether this happened: {what} ({why})"),
+        )
+        .with_target(&self.cx.target.name)
+    }
+
+    fn decide(&self, before: &mut A::Before, why: &str) -> Result<A::Output> {
         const REDO: &str = "do it again";
         const DONE: &str = "take it as done";
         const UNDO: &str = "roll back";
@@ -423,23 +446,40 @@ impl<A: Action> One<'_, A> {
             default: None,
         };
         match self.lane.run().asker.ask(&question).as_deref() {
-            Some(REDO) => self.carry_out(before),
+            Some(REDO) => self.anew(before, why),
             Some(DONE) => match self.action.plan(before) {
-                Plan::Already(output) | Plan::Would { output, .. } => Ok(output),
+                Plan::Already(output) | Plan::Would { output, .. } => self.with_value(output),
                 Plan::Real => self.carry_out(before),
             },
-            Some(UNDO) => Err(Failure::new(
-                Kind::Unknown,
-                format!("it is not known whether this happened: {what} ({why})"),
-            )
-            .with_target(&self.cx.target.name)
-            .into()),
+            Some(UNDO) => Err(self.unknown(why).into()),
             _ => {
                 let why = format!(
                     "it is not known whether this happened: {what} on {} ({why})",
                     self.cx.target.name
                 );
                 Err(Stop::Paused(Pause { why, until: None, unknown: true }).into())
+            }
+        }
+    }
+
+    /// Asks what a call is to return that is taken as done, where that is more than yes or no.
+    fn with_value(&self, output: A::Output) -> Result<A::Output> {
+        let value = encode(&output)?;
+        if value.is_boolean() || value.is_null() {
+            return Ok(output);
+        }
+        let mut problem = String::new();
+        loop {
+            let question = Question::Text {
+                text: format!("{problem}What did it return, as JSON?"),
+                default: Some(value.to_string()),
+            };
+            match self.lane.run().asker.ask(&question).as_deref() {
+                None | Some("") => return Ok(output),
+                Some(text) => match serde_json::from_str(text) {
+                    Ok(output) => return Ok(output),
+                    Err(error) => problem = format!("That does not fit: {error}. "),
+                },
             }
         }
     }

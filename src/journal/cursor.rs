@@ -71,8 +71,10 @@ pub struct Cursor {
     again: HashSet<String>,
     /// The calls that were taken back on the target by their dead-man switch since.
     fired: HashSet<CallKey>,
-    /// What was told and is no call: steps and notes.
+    /// What was told and is no call: steps, notes, and that the script is through.
     told: Vec<Body>,
+    /// The lanes that are known to have begun.
+    begun: HashSet<String>,
     accept_change: bool,
 }
 
@@ -137,7 +139,10 @@ impl Cursor {
                     cursor.fired.insert(call.clone());
                 }
                 Body::Ended { failed, .. } => cursor.again.extend(failed.iter().cloned()),
-                Body::Step { .. } | Body::Note { .. } => cursor.told.push(record.body.clone()),
+                Body::Step { .. } | Body::Note { .. } | Body::Closing => {
+                    cursor.told.push(record.body.clone());
+                }
+                Body::LaneBegan { lane } => drop(cursor.begun.insert(lane.clone())),
                 _ => {}
             }
         }
@@ -213,10 +218,15 @@ impl Cursor {
         }
     }
 
-    /// Returns whether this step or note is on record, once for each time that it is.
+    /// Returns whether this step, note or end of the script is on record, once for each time that it is.
     pub fn told(&mut self, body: &Body) -> bool {
         let found = self.told.iter().position(|told| told == body);
         found.map(|at| self.told.remove(at)).is_some()
+    }
+
+    /// Returns whether the lane is known to have begun.
+    pub fn has_begun(&self, lane: &str) -> bool {
+        self.begun.contains(lane)
     }
 
     /// Finds a call by its identity alone, for undo, whose order follows the live stack.

@@ -166,6 +166,11 @@ pub enum Body {
         /// Whether it ended well.
         ok: bool,
     },
+    /// A lane begins of which a replay must know that it did, whether or not it calls anything.
+    LaneBegan {
+        /// The lane.
+        lane: String,
+    },
     /// The point of no return was passed.
     PointOfNoReturn {
         /// Why.

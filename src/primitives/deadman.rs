@@ -64,22 +64,26 @@ pub(super) fn deadman(options: &Options<'_>) -> RhaiResultOf<Option<Deadman>> {
     Ok(Some(Deadman { after_ms, fixed }))
 }
 
-/// Returns a command as shell text for the target, to be put between others. It must need nothing on standard input.
-pub(super) fn text(command: &Command) -> Result<String, Failure> {
+/// Returns a command as shell text for the target, to be put between others.
+///
+/// # Errors
+/// `input` if it needs something on standard input, as a secret is.
+pub(super) fn text(command: &Command) -> Result<String> {
     let (line, input) = command.to_shell().map_err(Failure::input)?;
     if input.is_empty() {
         Ok(format!("( {line} )"))
     } else {
         Err(Failure::input(
             "its inverse needs a secret, which a dead-man switch would leave on the target",
-        ))
+        )
+        .into())
     }
 }
 
 /// A command as an adapter says it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Said {
     line: String,
     #[serde(default)]
     dir: Option<String>,
@@ -94,7 +98,7 @@ pub(super) fn adapter_text(
     name: &str,
     arguments: &[Value],
 ) -> Result<String> {
-    let said: Line = verb(cx, app, name, arguments)?;
+    let said: Said = verb(cx, app, name, arguments)?;
     let mut command = Command::shell(said.line);
     command.dir = said.dir;
     for (name, value) in said.env {
@@ -110,5 +114,5 @@ pub(super) fn adapter_text(
         };
         command.env.push((name, text));
     }
-    Ok(text(&command)?)
+    text(&command)
 }

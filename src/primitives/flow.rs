@@ -1,9 +1,7 @@
-//! The shape of a runbook: `step`, `on`, `each`, `attempt`, `retry`, `verify`, `fail`, `on_rollback`,
+//! The shape of a runbook: `step`, `on`, `attempt`, `retry`, `verify`, `fail`, `on_rollback`,
 //! `point_of_no_return`, `keep_off`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,8 +14,8 @@ use super::bridge::{
 };
 use super::closure::{Closure, halt_of};
 use crate::call::Access;
-use crate::effect::{Action, Cx, Lane, Mode, Owes, Plan, Query, Reconciled, Registry, STACK, Undo};
-use crate::error::{Failure, Halt, Kind, Result, Stop};
+use crate::effect::{Action, Cx, Lane, Mode, Owes, Plan, Query, Reconciled, Registry, Undo};
+use crate::error::{Failure, Halt, Kind, Result};
 use crate::event::{PlanState, Planned, What};
 use crate::journal::{Body, Inverse};
 use crate::units;
@@ -54,28 +52,6 @@ const ON: Primitive = Primitive {
     plan: "Plans the body on that target.",
     undo: "What the body did is undone on that target.",
     resume: "As the body.",
-};
-
-const EACH: Primitive = Primitive {
-    name: "each",
-    family: "flow",
-    summary: "Runs a body for every item of a list, in parallel lanes; an item that names a target makes it the current one.",
-    params: &[
-        field("items", Type::List, "", "Targets, or texts; they name the lanes and must differ."),
-        field(
-            "body",
-            Type::Closure,
-            "",
-            "Gets the item. What it writes to captured variables stays in its lane: return values instead.",
-        ),
-    ],
-    options: &[field("max", Type::Int, "16", "How many lanes run at once.")],
-    returns: "Array: what the bodies return, in the order of the items",
-    example: r#"let free = each(targets("@backup"), |t| disk_free("/").free);"#,
-    failure: "With the first failure in the order of the items; the other lanes run to their own end first.",
-    plan: "Plans every lane.",
-    undo: "The lanes are undone side by side, each newest first.",
-    resume: "Each lane goes on where it was.",
 };
 
 const TARGETS: Primitive = Primitive {
@@ -343,121 +319,6 @@ fn on(ctx: &NativeCallContext<'_>, name: &str, body: &FnPtr) -> RhaiResultOf<Dyn
     result
 }
 
-fn each(
-    ctx: &NativeCallContext<'_>,
-    items: &Array,
-    options: Map,
-    body: FnPtr,
-) -> RhaiResultOf<Array> {
-    let options = Options::new(ctx, &EACH, options)?;
-    let max = match options.int("max") {
-        None => 16,
-        Some(max) => usize::try_from(max)
-            .ok()
-            .filter(|max| *max > 0)
-            .ok_or_else(|| options.wrong("max", "it must be at least 1"))?,
-    };
-    let lane = lane(ctx)?;
-    let closure = Closure::take(ctx, body)?;
-    let mut keyed = Vec::new();
-    for item in items {
-        let key = item.clone().into_string().unwrap_or_else(|_| item.to_string());
-        if keyed.iter().any(|(known, _)| *known == key) {
-            return Err(wrong(
-                ctx,
-                format!("each: `{key}` is there twice; items name the lanes and must differ"),
-            ));
-        }
-        keyed.push((key.clone(), lane.run().targets.get(&key).ok()));
-    }
-    let lanes = lane.branch(&keyed);
-    let results = run_lanes(&lanes, items, &closure, max);
-    lane.push_undo(Undo::Lanes(lanes));
-    let mut values = Array::new();
-    let mut halts = Vec::new();
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(halt) => {
-                if let Halt::Failure(failure) = &halt
-                    && let Some(call) = &failure.call
-                {
-                    lane.run()
-                        .fatal
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(call.clone());
-                }
-                halts.push(halt);
-            }
-        }
-    }
-    match worst(halts) {
-        None => Ok(values),
-        Some(halt) => Err(raise(ctx, halt)),
-    }
-}
-
-/// Lanes on threads of their own, at most `max` at once; a thread takes the next lane when it is through with one.
-fn run_lanes(lanes: &[Lane], items: &Array, closure: &Closure, max: usize) -> Vec<Result<Dynamic>> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<Result<Dynamic>>>> =
-        Mutex::new((0..lanes.len()).map(|_| None).collect());
-    let work = || {
-        while let Some(index) =
-            Some(next.fetch_add(1, Ordering::SeqCst)).filter(|index| *index < lanes.len())
-        {
-            let item = super::closure::detach(&items[index]);
-            let result = catch_unwind(AssertUnwindSafe(|| closure.call(&lanes[index], &[item])))
-                .map_err(|_| {
-                    Halt::from(Stop::Limit(format!("lane {} panicked", lanes[index].name())))
-                })
-                .and_then(|result| result.map_err(|error| halt_of(&error)));
-            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for number in 0..max.min(lanes.len()) {
-            let thread =
-                std::thread::Builder::new().name(format!("lane {number}")).stack_size(STACK);
-            if thread.spawn_scoped(scope, work).is_err() && number == 0 {
-                // Not one thread to be had: the lanes run here, one after the other.
-                work();
-                break;
-            }
-        }
-    });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results
-        .into_iter()
-        .map(|result| {
-            result.unwrap_or_else(|| Err(Stop::Limit("a lane did not run".to_owned()).into()))
-        })
-        .collect()
-}
-
-/// Of what stopped the lanes, the one that the run must react to first.
-fn worst(halts: Vec<Halt>) -> Option<Halt> {
-    halts
-        .into_iter()
-        .enumerate()
-        .min_by_key(|(index, halt)| {
-            let rank = match halt {
-                Halt::Stop(Stop::Journal(_)) => 0,
-                Halt::Stop(Stop::Mismatch(_)) => 1,
-                Halt::Stop(Stop::Limit(_)) => 2,
-                Halt::Stop(Stop::Cancelled) => 3,
-                Halt::Failure(_) => 4,
-                Halt::Stop(Stop::Fired(_)) => 5,
-                Halt::Stop(Stop::Paused(pause)) if pause.unknown => 5,
-                Halt::Stop(Stop::Paused(_)) => 6,
-                Halt::Stop(Stop::EndOfRecord) => 7,
-            };
-            (rank, *index)
-        })
-        .map(|(_, halt)| halt)
-}
-
 fn attempt(ctx: &NativeCallContext<'_>, body: &FnPtr) -> RhaiResultOf<Map> {
     let mut map = Map::new();
     match body.call_raw(ctx, None, []) {
@@ -599,12 +460,6 @@ fn targets(ctx: &NativeCallContext<'_>, selector: &str) -> RhaiResultOf<Array> {
 pub(super) fn register(face: &mut Face) {
     face.add(&STEP, |ctx: NativeCallContext<'_>, name: &str, body: FnPtr| step(&ctx, name, &body));
     face.add(&ON, |ctx: NativeCallContext<'_>, target: &str, body: FnPtr| on(&ctx, target, &body));
-    face.add(&EACH, |ctx: NativeCallContext<'_>, items: Array, body: FnPtr| {
-        each(&ctx, &items, Map::new(), body)
-    });
-    face.add(&EACH, |ctx: NativeCallContext<'_>, items: Array, options: Map, body: FnPtr| {
-        each(&ctx, &items, options, body)
-    });
     face.add(&TARGETS, |ctx: NativeCallContext<'_>, selector: &str| targets(&ctx, selector));
     face.add(&ATTEMPT, |ctx: NativeCallContext<'_>, body: FnPtr| attempt(&ctx, &body));
     face.add(&RETRY, |ctx: NativeCallContext<'_>, options: Map, body: FnPtr| {

@@ -7,6 +7,7 @@ pub mod closure;
 mod data;
 mod deadman;
 mod disk;
+mod each;
 mod exec;
 mod explain;
 mod facts;
@@ -14,12 +15,14 @@ mod files;
 pub mod flow;
 mod http;
 mod jobs;
+mod lanes;
 mod log;
 mod network;
 mod notify;
 mod pace;
 mod params;
 mod replication;
+mod rolling;
 mod rsync;
 mod service;
 mod text;
@@ -29,7 +32,9 @@ mod users;
 use std::sync::OnceLock;
 
 use bridge::{Face, Faces};
-pub use files::{clean_script, needs_kept};
+pub use exec::{AdHoc, Answer};
+pub use files::{clean_receipts_script, clean_script, needs_kept};
+pub(crate) use lanes::run as side_by_side;
 
 use crate::effect::Registry;
 
@@ -39,6 +44,8 @@ type Family = (fn(&mut Face), fn(&mut Registry));
 /// Every family, in the order of the reference.
 const FAMILIES: &[Family] = &[
     (flow::register, flow::actions),
+    (each::register, each::actions),
+    (rolling::register, rolling::actions),
     (params::register, params::actions),
     (exec::register, exec::actions),
     (files::register, files::actions),

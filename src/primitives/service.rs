@@ -320,7 +320,7 @@ impl Service {
             return Ok(state);
         }
         let command = self.command(&state.manager, verb)?.timeout(Some(timeout));
-        let exit = match cx.exec(&command) {
+        let exit = match cx.repeatable(&command) {
             // What counts is what runs, also if the command hangs.
             Err(Halt::Failure(mut failure)) if failure.kind == Kind::Timeout && !failure.lost => {
                 let state = self.state(cx)?;

@@ -10,6 +10,8 @@ mod replay;
 #[cfg(feature = "cli")]
 pub mod diagnostic;
 #[cfg(feature = "cli")]
+pub mod groups;
+#[cfg(feature = "cli")]
 mod line;
 #[cfg(feature = "cli")]
 mod live;

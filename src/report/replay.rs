@@ -197,7 +197,7 @@ impl<'a> Replay<'a> {
                     self.emit(at, "main", "", first, self.began("resume"));
                 }
             }
-            Body::Closing => {}
+            Body::Closing | Body::LaneBegan { .. } => {}
             Body::Ended { status, failed, message } => {
                 self.run_ended(at, first, *status, failed, message);
             }

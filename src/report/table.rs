@@ -29,6 +29,21 @@ pub struct Host {
     pub via: Vec<String>,
 }
 
+/// What a run left on a target, as `clean` lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The target.
+    pub target: String,
+    /// The run.
+    pub run: String,
+    /// How many commands left receipts.
+    pub calls: u32,
+    /// How many of them still run.
+    pub running: u32,
+    /// Why it stays; none if it was removed.
+    pub stays: Option<String>,
+}
+
 /// A primitive, as `doc` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -78,6 +93,28 @@ pub fn runs(
             cell(style, &run.targets.join(", "), Tone::Plain),
             cell(style, &when(style, run.started, now), Tone::Plain),
             cell(style, &took, Tone::Dim),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Lists what runs left on targets, and what became of it.
+pub fn kept(style: &Style, kept: &[Kept]) -> String {
+    if kept.is_empty() {
+        return "nothing is left there\n".to_owned();
+    }
+    let mut table = table(style, &["target", "run", "receipts", "running", ""]);
+    for one in kept {
+        let (word, tone) = match &one.stays {
+            None => ("removed".to_owned(), Tone::Good),
+            Some(why) => (format!("stays: {why}"), Tone::Warn),
+        };
+        table.add_row(vec![
+            cell(style, &one.target, Tone::Strong),
+            cell(style, &one.run, Tone::Plain),
+            cell(style, &one.calls.to_string(), Tone::Plain),
+            cell(style, &one.running.to_string(), Tone::Plain),
+            cell(style, &word, tone),
         ]);
     }
     finished(&table)

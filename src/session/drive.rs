@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::interactive::{self, Piece};
 use crate::effect::{
-    App, Asker, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets, ServiceCommands,
-    Switches, Target, Targets, Undo, Undone, disarm_all, look_all, recall_inverses, roll_back,
+    App, Asker, Chosen, Clock, Lane, Mode, Obligations, Question, Redactor, Run, Secrets,
+    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, look_all,
+    recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -59,6 +60,7 @@ pub(super) struct Setup {
     pub(super) yes: bool,
     pub(super) stay: bool,
     pub(super) accept_change: bool,
+    pub(super) chosen: Chosen,
     /// What was typed, where the script of the run was.
     pub(super) pieces: Option<Vec<Piece>>,
     pub(super) reconnect: Duration,
@@ -183,6 +185,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         notes: Mutex::default(),
         assumed: Mutex::default(),
         fatal: Mutex::default(),
+        chosen: setup.chosen.clone(),
         touched: Mutex::default(),
         switches: Switches::new(&records),
     })
@@ -208,7 +211,7 @@ pub(super) fn lanes(setup: &Setup, run: &Arc<Run>) -> Result<Vec<Lane>> {
 }
 
 /// The lanes on which the script is evaluated: the branches if there are any.
-fn working(lanes: &[Lane]) -> &[Lane] {
+pub(super) fn working(lanes: &[Lane]) -> &[Lane] {
     if lanes.len() > 1 { &lanes[1..] } else { lanes }
 }
 
@@ -354,7 +357,10 @@ impl Ending<'_> {
                     return self.end(Status::Failed, message, Some(*failure), None, Vec::new());
                 }
             }
-            if let Some(store) = &self.setup.store {
+            let mut cursor = self.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = cursor.told(&Body::Closing);
+            drop(cursor);
+            if let (Some(store), false) = (&self.setup.store, told) {
                 store.append_durable(&self.setup.info.id, Body::Closing, Vec::new())?;
             }
             self.clean();
@@ -409,7 +415,7 @@ impl Ending<'_> {
         }
     }
 
-    fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
+    pub(super) fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -502,10 +508,12 @@ impl Ending<'_> {
     /// Removes what the run kept on its targets for undo.
     fn clean(&self) {
         let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (name, target) in touched {
+        for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+                .sudo(touched.sudo)
                 .timeout(Some(Duration::from_secs(120)));
-            let left = match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+            let left = match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
+            {
                 Ok(exit) if exit.success() => continue,
                 Ok(exit) => crate::effect::tail(&exit.stderr),
                 Err(error) => error.to_string(),

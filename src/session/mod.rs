@@ -3,6 +3,9 @@
 //! A [`Session`] is the configuration and the journal; an [`Order`] is what to run; a [`Voice`] is who listens and who
 //! answers. Nothing here prints or reads the environment by itself.
 
+mod ad_hoc;
+mod chosen;
+mod clean;
 pub mod config;
 mod drive;
 mod error;
@@ -13,7 +16,11 @@ pub mod params;
 mod prepare;
 pub mod secrets;
 
+pub use ad_hoc::{MAX, Told};
+pub use clean::{Left, Why};
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
 pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
 pub use open::{Order, Session, Text, Voice};
+
+pub use crate::primitives::{AdHoc, Answer};

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::chosen;
 use super::config::{Config, Environment};
 use super::drive::{Direction, Ended, drive};
 use super::error::SessionError;
 use super::secrets::PromptSecret;
 use super::{interactive, prepare};
-use crate::effect::{Asker, Mode};
+use crate::effect::{Asker, Chosen, Mode};
 use crate::event::{Event, Status};
 use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store};
 use crate::primitives;
@@ -41,12 +42,22 @@ pub struct Order {
     pub stay: bool,
     /// What an interrupt leads to when nobody can be asked; the configuration's if none.
     pub on_interrupt: Option<super::OnInterrupt>,
+    /// On resuming, which items of a stopped `rolling` go on.
+    pub chosen: Chosen,
 }
 
 impl Order {
     /// Makes an order for a script, with nothing else said.
     pub fn new(text: Text) -> Self {
-        Self { text, on: None, set: Vec::new(), yes: false, stay: false, on_interrupt: None }
+        Self {
+            text,
+            on: None,
+            set: Vec::new(),
+            yes: false,
+            stay: false,
+            on_interrupt: None,
+            chosen: Chosen::default(),
+        }
     }
 }
 
@@ -165,7 +176,8 @@ impl Session {
         let _hold = self.store.hold(&run.id)?;
         // Read again under the lock: another process may have ended it meanwhile.
         let mut run = self.store.find(&run.id)?;
-        let undoing = undoing(&self.store.records(&run.id)?);
+        let records = self.store.records(&run.id)?;
+        let undoing = undoing(&records);
         let typed = interactive::recorded(&run);
         if typed.is_some() && undoing.is_none() {
             return Err(SessionError::Typed { run: run.id });
@@ -173,6 +185,7 @@ impl Session {
         if !matches!(run.status, Status::Running | Status::Paused | Status::Unknown) {
             return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
         }
+        chosen::check(&run.id, &records, &order.chosen)?;
         if let Some(sources) = changed_sources(&run, accept_change || undoing.is_some())? {
             self.store.set_sources(&run.id, &sources)?;
             run.sources = sources;

@@ -25,6 +25,7 @@ use crate::effect::{
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
 use crate::journal::RunInfo;
+use crate::primitives;
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Command, SharedTransport, TransportError};
@@ -182,6 +183,15 @@ pub(super) fn recorded(
     Ok(setup)
 }
 
+/// The configured targets, outside of every run.
+pub(super) fn targets(session: &Session, voice: &Voice) -> Inventory {
+    let secrets =
+        Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
+    secrets.add_all(&session.config.secrets);
+    Inventory::new(&session.config, factory(&secrets, &Redactor::new(), voice), false)
+        .allow_ad_hoc(true)
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the two ways to a setup differ in where these come from"
@@ -224,6 +234,7 @@ fn assemble(
         yes: order.yes,
         stay: order.stay,
         accept_change: false,
+        chosen: order.chosen.clone(),
         reconnect: Duration::from_millis(settings.reconnect_ms),
         on_interrupt,
     }
@@ -231,10 +242,13 @@ fn assemble(
 
 /// Makes sure that every target can be reached before anything is written or done.
 pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
-    for name in &setup.info.targets {
-        reach_one(&*setup.targets.get(name)?, &setup.cancel)?;
-    }
-    Ok(())
+    let targets: Vec<Arc<Target>> =
+        setup.info.targets.iter().map(|name| setup.targets.get(name)).collect::<Result<_>>()?;
+    let reached = primitives::side_by_side(targets.len(), super::MAX, &|_| false, &|index| {
+        reach_one(&targets[index], &setup.cancel)
+    });
+    // The first in the order in which they are named, whichever was found out first.
+    reached.into_iter().flatten().collect()
 }
 
 /// Makes sure that a target can be reached.

@@ -35,6 +35,11 @@ impl Cancel {
         self.0.level.load(Ordering::SeqCst) > 0
     }
 
+    /// Returns how often it was asked for.
+    pub fn level(&self) -> u8 {
+        self.0.level.load(Ordering::SeqCst)
+    }
+
     /// Takes the request back: the operator chose to go on, or undo begins.
     pub fn reset(&self) {
         self.0.level.store(0, Ordering::SeqCst);

@@ -46,6 +46,9 @@ pub struct Command {
     pub reads: bool,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// Whether it reports its own end and is to outlive the way to it: nothing is put around it, and when it is cancelled
+    /// it is left, not ended.
+    pub launcher: bool,
 }
 
 impl Command {
@@ -77,6 +80,7 @@ impl Command {
             stdin: Vec::new(),
             reads: false,
             timeout: None,
+            launcher: false,
         }
     }
 

@@ -60,7 +60,7 @@ impl Transport for Local {
             pump(stderr, Stream::Err, sender.clone());
         }
         drop(sender);
-        follow(child, &pieces, command.timeout, cancel, watch)
+        follow(child, &pieces, command, cancel, watch)
     }
 
     fn connect(
@@ -118,7 +118,7 @@ fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSend
 fn follow(
     mut child: Child,
     pieces: &mpsc::Receiver<Piece>,
-    timeout: Option<Duration>,
+    command: &Command,
     cancel: &Cancel,
     watch: Watch<'_>,
 ) -> Result<Exit, TransportError> {
@@ -155,10 +155,14 @@ fn follow(
                 };
                 return Ok(Exit { ended, stdout: out.finish(), stderr: err.finish() });
             }
+        } else if cancel.is_cancelled() && command.launcher {
+            // Somebody has to collect it.
+            thread::spawn(move || child.wait());
+            return Err(TransportError::Cancelled);
         } else if cancel.is_cancelled() {
             end_group(&mut child);
             return Err(TransportError::Cancelled);
-        } else if let Some(limit) = timeout
+        } else if let Some(limit) = command.timeout
             && started.elapsed() >= limit
         {
             end_group(&mut child);
@@ -174,13 +178,36 @@ fn end_group(child: &mut Child) {
     let end = Instant::now() + GRACE;
     while Instant::now() < end {
         let leader_gone = matches!(child.try_wait(), Ok(Some(_)));
-        if leader_gone && rustix::process::test_kill_process_group(group).is_err() {
+        if leader_gone && !lives(group) {
             return;
         }
         thread::sleep(Duration::from_millis(10));
     }
     let _gone = kill_process_group(group, Signal::KILL);
     let _reaped = child.wait();
+}
+
+/// Returns whether anything of a process group is left. Processes that ended and wait to be collected by somebody do not
+/// count, where /proc tells.
+fn lives(group: Pid) -> bool {
+    if rustix::process::test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let wanted = group.as_raw_nonzero().to_string();
+    let mut stats = processes
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .peekable();
+    if stats.peek().is_none() {
+        return true;
+    }
+    stats.any(|stat| {
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let (letter, group) = (fields.next(), fields.nth(1));
+        !matches!(letter, Some("Z" | "X")) && group == Some(wanted.as_str())
+    })
 }
 
 fn signal_name(number: i32) -> String {

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 pub mod cancel;
 pub mod command;
+mod group;
 pub mod local;
+mod marks;
 pub mod quote;
 pub mod readonly;
+pub mod receipt;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 
@@ -35,6 +38,31 @@ pub enum Ended {
     Code(i32),
     /// By a signal, named without `SIG`.
     Signal(String),
+}
+
+impl Ended {
+    /// Reads a status as a shell reports it. One over 128 that fits a signal counts as that signal: a shell cannot tell
+    /// them apart.
+    pub fn of_shell(status: i32) -> Self {
+        let name = match status - 128 {
+            1 => "HUP",
+            2 => "INT",
+            3 => "QUIT",
+            4 => "ILL",
+            6 => "ABRT",
+            7 => "BUS",
+            8 => "FPE",
+            9 => "KILL",
+            10 => "USR1",
+            11 => "SEGV",
+            12 => "USR2",
+            13 => "PIPE",
+            14 => "ALRM",
+            15 => "TERM",
+            _ => return Self::Code(status),
+        };
+        Self::Signal(name.to_owned())
+    }
 }
 
 /// The end of a command, with its output as far as it was kept.

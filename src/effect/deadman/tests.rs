@@ -89,7 +89,7 @@ struct Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         // What a failed test left armed.
-        let id = format!("{}-{}", self.id, stem(&call()));
+        let id = format!("{}-{}", self.id, stem(&call().to_string()));
         let command = Command::script(&shell::disarm(), [id, "clear".to_owned()]);
         let _gone = crate::transport::Transport::exec(
             &crate::transport::Local,
@@ -131,7 +131,7 @@ impl Stage {
 
     fn dir(&self) -> PathBuf {
         let base = format!("/var/tmp/upgrade-host-{}/deadman", rustix::process::getuid().as_raw());
-        PathBuf::from(base).join(format!("{}-{}", self.id, stem(&call())))
+        PathBuf::from(base).join(format!("{}-{}", self.id, stem(&call().to_string())))
     }
 
     fn states(&self) -> Vec<&'static str> {
@@ -206,11 +206,11 @@ fn a_switch_that_fired_stops_the_run_and_a_resume_does_it_again() {
 #[test]
 fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
     let stage = Stage::new("later");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Run);
-    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
     stopped(&lane, &stage.on(true));
 
     assert_eq!(stage.log(), ["off", "on"]);
@@ -219,11 +219,11 @@ fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
 #[test]
 fn a_rollback_after_it_fired_has_nothing_more_to_do() {
     let stage = Stage::new("back");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Rebuild);
-    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
     let undone = roll_back(&lane).unwrap();
 
     assert_eq!((undone.done, undone.failed.len()), (1, 0));
@@ -271,7 +271,7 @@ fn only_one_of_firing_and_disarming_wins() {
     perform(&lane, None, &stage.off(LONG, false)).unwrap();
     // As if it had begun to fire and were at it.
     fs::hard_link(stage.dir().join("timer"), stage.dir().join("claim")).unwrap();
-    let id = format!("{}-{}", stage.id, stem(&call()));
+    let id = format!("{}-{}", stage.id, stem(&call().to_string()));
     let disarm = || {
         let command = Command::script(&shell::disarm(), [id.clone(), String::new()]);
         crate::transport::Transport::exec(

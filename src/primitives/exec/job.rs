@@ -10,8 +10,10 @@ use crate::effect::{
 };
 use crate::error::{Failure, Halt, Kind, Result};
 use crate::journal::Inverse;
+use crate::primitives::closure::{Closure, halt_of};
 use crate::primitives::deadman;
 use crate::primitives::text::Text;
+use crate::transport::receipt::Found;
 use crate::transport::{self, Command, Exit, Kept, Stream, Sudo};
 
 /// What to run.
@@ -55,6 +57,8 @@ pub(super) struct Job {
     pub(super) undo: Option<Words>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) idempotent: bool,
+    #[serde(skip)]
+    pub(super) probe: Option<Probe>,
     /// The dead-man switch, which runs `undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deadman: Option<Deadman>,
@@ -72,6 +76,23 @@ pub(super) struct Ran {
 }
 
 impl Job {
+    /// A command with nothing else said about it.
+    pub(super) fn plain(words: Words) -> Self {
+        Self {
+            words,
+            env: Vec::new(),
+            dir: None,
+            sudo: None,
+            stdin: None,
+            ok: Some(vec![0]),
+            timeout_ms: None,
+            undo: None,
+            idempotent: false,
+            deadman: None,
+            probe: None,
+        }
+    }
+
     fn display(&self) -> String {
         let command = match &self.words {
             Words::Shell(line) => Command::shell(line),
@@ -122,16 +143,23 @@ impl Job {
         Ok(command)
     }
 
-    fn run(&self, cx: &Cx<'_>, reads: bool) -> Result<Ran> {
-        let command = self.command(cx, reads)?;
+    /// Runs it; as a try with a receipt unless it only reads.
+    fn run(&self, cx: &Cx<'_>, tries: Option<Tries>) -> Result<Ran> {
+        let command = self.command(cx, tries.is_none())?;
         // What it wrote until it was cut off belongs into the failure, and a timeout returns no output.
         let (mut out, mut err) = (Kept::default(), Kept::default());
-        let exit = cx.exec_with(&command, true, &mut |stream, bytes| match stream {
+        let mut keep = |stream: Stream, bytes: &[u8]| match stream {
             Stream::Out => out.push(bytes),
             Stream::Err => err.push(bytes),
-        });
-        let exit = match exit {
-            Ok(exit) => exit,
+        };
+        let ended = match tries {
+            // What the action around it does again, it does again.
+            Some(_) if cx.is_nested() => cx.detached_anew(&command, &mut keep),
+            None => cx.exec_with(&command, true, &mut keep).map(|exit| exit.ended),
+            Some(tries) => cx.detached(&command, tries.number(), &mut keep),
+        };
+        let exit = match ended {
+            Ok(ended) => Exit { ended, stdout: out.finish(), stderr: err.finish() },
             Err(Halt::Failure(mut failure)) => {
                 failure.stdout = tail(&out.finish());
                 failure.stderr = tail(&err.finish());
@@ -177,6 +205,7 @@ impl Job {
                 stdin: None,
                 ok: Some(vec![0]),
                 undo: None,
+                probe: None,
                 deadman: None,
                 ..self.clone()
             })),
@@ -207,12 +236,65 @@ impl Job {
         Ok(Some(Switch { deadman, inverse: deadman::text(&command)? + "\n" }))
     }
 
-    fn reconcile(&self, cx: &Cx<'_>) -> Result<Reconciled<Ran>> {
-        if self.idempotent {
-            cx.reachable()?;
-            return Ok(Reconciled::Redo);
+    /// Finds out by its receipt what became of the last try.
+    fn reconcile(&self, cx: &Cx<'_>, tries: Tries) -> Result<Reconciled<Ran>> {
+        let command = self.command(cx, false)?;
+        match cx.receipt(&command, tries.number())? {
+            // Whoever takes it up is told how it ended, or goes on with it; it is not started twice.
+            Found::Never | Found::Void | Found::Running | Found::Ended(_) => Ok(Reconciled::Redo),
+            Found::Lost(why) if self.idempotent => Ok(Reconciled::Again(why)),
+            Found::Lost(why) => self.probed(cx, why),
         }
-        Ok(Reconciled::Unknown("what a command did cannot be looked up".to_owned()))
+    }
+
+    /// Asks the runbook's own probe whether it happened.
+    fn probed(&self, cx: &Cx<'_>, why: String) -> Result<Reconciled<Ran>> {
+        let Some(probe) = &self.probe else { return Ok(Reconciled::Unknown(why)) };
+        let answer = probe.0.call(cx.lane, &[]).map_err(|error| halt_of(&error))?;
+        match answer.as_bool() {
+            Ok(true) => Ok(Reconciled::Done(Ran::nothing())),
+            Ok(false) => Ok(Reconciled::Again(why)),
+            Err(_) if answer.is_unit() => Ok(Reconciled::Unknown(why)),
+            Err(found) => Err(Failure::input(format!(
+                "the probe of `{}` must return true, false or nothing, not {found}",
+                self.display()
+            ))
+            .with_target(&cx.target.name)
+            .into()),
+        }
+    }
+}
+
+/// Which try of a command this is; what is on record of the first says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Tries(Option<u32>);
+
+impl Tries {
+    fn number(self) -> u32 {
+        self.0.unwrap_or(1)
+    }
+
+    fn again(&mut self) {
+        self.0 = Some(self.number() + 1);
+    }
+}
+
+/// What tells whether a command happened that left no trace of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Probe(pub(super) Closure);
+
+impl PartialEq for Probe {
+    // It is no part of what identifies a command: replay makes it anew.
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Ran {
+    /// What a command is taken to have returned of which only is known that it happened.
+    fn nothing() -> Self {
+        Self { code: 0, stdout: String::new(), stderr: String::new() }
     }
 }
 
@@ -246,40 +328,43 @@ macro_rules! change {
         impl Action for $name {
             const NAME: &'static str = $text;
             const ACCESS: Access = Access::Change;
-            type Before = ();
+            type Before = Tries;
             type Output = Ran;
 
             fn summary(&self) -> String {
                 self.0.summary()
             }
 
-            fn look(&self, _cx: &Cx<'_>) -> Result<()> {
-                Ok(())
+            fn look(&self, _cx: &Cx<'_>) -> Result<Tries> {
+                Ok(Tries::default())
             }
 
-            fn plan(&self, _before: &()) -> Plan<(), Ran> {
-                let output = Ran { code: 0, stdout: String::new(), stderr: String::new() };
-                Plan::Would { changes: self.0.changes(), output, after: None }
+            fn plan(&self, _before: &Tries) -> Plan<Tries, Ran> {
+                Plan::Would { changes: self.0.changes(), output: Ran::nothing(), after: None }
             }
 
-            fn apply(&self, cx: &Cx<'_>, _before: &()) -> Result<Ran> {
-                self.0.run(cx, false)
+            fn apply(&self, cx: &Cx<'_>, before: &Tries) -> Result<Ran> {
+                self.0.run(cx, Some(*before))
             }
 
-            fn reconcile(&self, cx: &Cx<'_>, _before: &()) -> Result<Reconciled<Ran>> {
-                self.0.reconcile(cx)
+            fn reconcile(&self, cx: &Cx<'_>, before: &Tries) -> Result<Reconciled<Ran>> {
+                self.0.reconcile(cx, *before)
             }
 
-            fn inverse(&self, _before: &()) -> Inverse {
+            fn again(&self, before: &mut Tries, _failure: &Failure) {
+                before.again();
+            }
+
+            fn inverse(&self, _before: &Tries) -> Inverse {
                 let inverse: fn(&Job) -> Inverse = $inverse;
                 inverse(&self.0)
             }
 
-            fn deadman(&self, _cx: &Cx<'_>, _before: &()) -> Result<Option<Switch>> {
+            fn deadman(&self, _cx: &Cx<'_>, _before: &Tries) -> Result<Option<Switch>> {
                 self.0.switch()
             }
 
-            fn owes(&self, _before: &()) -> Owes {
+            fn owes(&self, _before: &Tries) -> Owes {
                 Owes::Nothing
             }
 
@@ -323,7 +408,7 @@ impl Query for Output {
     }
 
     fn ask(&self, cx: &Cx<'_>) -> Result<String> {
-        self.0.run(cx, true).map(|ran| ran.stdout)
+        self.0.run(cx, None).map(|ran| ran.stdout)
     }
 
     fn result(&self, output: &String) -> Option<String> {

@@ -1,16 +1,19 @@
 //! Commands: `sh`, `run`, `output`. What a command does cannot be known, so it is never repeated on its own, and it is
 //! undone only by what the runbook says.
 
+mod ad_hoc;
 mod input;
 mod job;
 
 use rhai::{Dynamic, Map, NativeCallContext};
 
+pub use self::ad_hoc::{AdHoc, Answer};
 use self::input::{either, environment, list, other_user, shell, statuses};
-use self::job::{Job, Output, Ran, Run, Sh, Undo, Words};
+use self::job::{Job, Output, Probe, Ran, Run, Sh, Undo, Words};
 use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic, wrong,
 };
+use super::closure::Closure;
 use super::deadman::{DEADMAN, deadman};
 use super::text::Text;
 use crate::effect::Registry;
@@ -56,17 +59,22 @@ const IDEMPOTENT: Field = field(
     "idempotent",
     Type::Bool,
     "false",
-    "Whether it may run again when a crash or a cut connection leaves open whether it ran.",
+    "Whether it may run again when a reboot of the target leaves open whether it ran.",
+);
+const PROBE: Field = field(
+    "probe",
+    Type::Closure,
+    "",
+    "Asked when a reboot of the target leaves open whether it ran: returns true if it did, false if it did not, nothing if that cannot be told. It may only read.",
 );
 
-const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT, DEADMAN];
+const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT, PROBE, DEADMAN];
 const READ: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK];
 
 const FAILURE: &str = "`exit` with `code stdout stderr target command`; `timeout` likewise; `not_found` if there is no such program; `auth` or `denied` if sudo refuses.";
 const CHANGE_PLAN: &str = "Says the command; does not run it.";
 const CHANGE_UNDO: &str = "By `undo`, if given; else it cannot be undone.";
-const CHANGE_RESUME: &str =
-    "Whether it ran cannot be known, so the operator is asked; with `idempotent` it runs again.";
+const CHANGE_RESUME: &str = "It runs in a session of its own and leaves a receipt, so a cut connection or a killed upgrade-host does not end it: resume follows it on, or takes over how it ended. If the target rebooted meanwhile, or it was killed, `probe` tells, with `idempotent` it runs again, else the operator is asked.";
 const CHANGE_RETURNS: &str =
     "map: `code` (int), `stdout` and `stderr` (texts without the last newline)";
 
@@ -143,6 +151,8 @@ fn job(
         return Err(options.wrong("dir", "it is empty or holds a NUL character"));
     }
     let timeout = options.duration("timeout")?;
+    let probe = options.closure("probe").map(|probe| Closure::take(ctx, probe).map(Probe));
+    let probe = probe.transpose()?;
     let armed = deadman(&options)?;
     if armed.is_some() {
         let secret = env.iter().flatten().any(|(_, value)| matches!(value, Text::Secret(_)));
@@ -169,6 +179,7 @@ fn job(
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         undo,
         idempotent: options.flag("idempotent", false),
+        probe,
         deadman: armed,
     })
 }

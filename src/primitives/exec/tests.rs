@@ -150,7 +150,7 @@ fn secrets_reach_the_command_and_nothing_else() {
     let events = format!("{:?}", bench.events());
     assert!(!events.contains("value-of-pw"), "{events}");
     let lane = bench.lane(Mode::Run);
-    let records = lane.run().store.as_ref().unwrap().records("run-0001").unwrap();
+    let records = lane.run().store.as_ref().unwrap().records(&lane.run().id).unwrap();
     let records = serde_json::to_string(&records).unwrap();
     assert!(!records.contains("value-of-pw") && records.contains("$secret"), "{records}");
 }
@@ -330,6 +330,7 @@ fn an_action_is_the_same_after_the_journal() {
         undo: Some(Words::Shell("b".into())),
         idempotent: true,
         deadman: None,
+        probe: None,
     };
     let text = serde_json::to_string(&Run(job.clone())).unwrap();
     assert_eq!(serde_json::from_str::<Run>(&text).unwrap(), Run(job));
@@ -350,6 +351,7 @@ fn a_wrong_status_is_not_hidden_by_ok() {
         undo: None,
         idempotent: false,
         deadman: None,
+        probe: None,
     };
     let Err(Halt::Failure(failure)) = perform(&lane, None, &Sh(job)) else { panic!() };
     assert_eq!(failure.code, Some(5));

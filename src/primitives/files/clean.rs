@@ -29,6 +29,16 @@ rm -rf "$S" || exit
 rmdir "$base" 2>/dev/null || :
 "#;
 
+/// $1 run, $2 user. Removes the receipts of a run that were another user's; what else that user kept is his to name.
+const CLEAN_RECEIPTS: &str = r#"
+case $1 in ''|*/*|.|..) echo "no run: $1" >&2; exit 2 ;; esac
+case $2 in ''|*[!0-9]*) echo "no user: $2" >&2; exit 2 ;; esac
+base=/var/tmp/upgrade-host-$2
+[ -d "$base" ] && [ ! -L "$base" ] || exit 0
+rm -rf "$base/$1" || exit
+rmdir "$base" 2>/dev/null || :
+"#;
+
 /// Returns whether an undo needs what its run kept on the target, which [`clean_script`] removes.
 pub fn needs_kept(name: &str, action: &Value) -> bool {
     match name {
@@ -43,4 +53,10 @@ pub fn needs_kept(name: &str, action: &Value) -> bool {
 /// may be run again. The session runs it on every touched target once nothing of the run can be undone any more.
 pub fn clean_script() -> &'static str {
     CLEAN
+}
+
+/// Returns the shell script that removes the receipts that a run left on a target as another user: `$1` is the run's id,
+/// `$2` the user's number. Only root may.
+pub fn clean_receipts_script() -> &'static str {
+    CLEAN_RECEIPTS
 }

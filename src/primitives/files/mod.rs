@@ -26,7 +26,7 @@ use super::bridge::{
 use crate::effect::{Registry, SecretRef};
 use crate::error::Failure;
 
-pub use clean::{clean_script, needs_kept};
+pub use clean::{clean_receipts_script, clean_script, needs_kept};
 use path::At;
 use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
 use read::{Checksum, Exists, FileInfo, LIMIT, ReadFile};

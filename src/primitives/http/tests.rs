@@ -242,7 +242,7 @@ fn secrets_arrive_and_are_written_nowhere() {
     assert_eq!(seen[2].body, format!(r#"{{"deep":[{{"p":"{value}"}}]}}"#));
     assert_eq!(seen[3].body, value);
     assert_eq!(seen.len(), 5);
-    let records = lane.run().store.as_ref().unwrap().records("run-0001").unwrap();
+    let records = lane.run().store.as_ref().unwrap().records(&lane.run().id).unwrap();
     let written = format!("{}\n{:?}", serde_json::to_string(&records).unwrap(), bench.events());
     for form in [value, "value-of-p%26w", "value-of-p\\u0026w", &basic, "value-of"] {
         assert!(!written.contains(form), "{form} in {written}");

@@ -66,7 +66,7 @@ fn while_waiting(bench: &Bench, action: &WaitLog, writer: impl FnOnce()) -> Resu
         until(|| {
             let state = bench.path().join("state");
             let store = crate::journal::Sqlite::open(&state).unwrap();
-            let records = crate::journal::Store::records(&store, "run-0001").unwrap();
+            let records = crate::journal::Store::records(&store, bench.run_id()).unwrap();
             records.iter().any(|record| matches!(record.body, crate::journal::Body::Intent { .. }))
         });
         writer();
@@ -591,10 +591,11 @@ fn a_script_marks_waits_and_reads_what_was_caught() {
     );
     let writer = thread::spawn({
         let state = bench.path().join("state");
+        let run = bench.run_id().to_owned();
         move || {
             until(|| {
                 let store = crate::journal::Sqlite::open(&state).unwrap();
-                crate::journal::Store::records(&store, "run-0001")
+                crate::journal::Store::records(&store, &run)
                     .is_ok_and(|records| !records.is_empty())
             });
             append(&file, "ready in 7 s\n");

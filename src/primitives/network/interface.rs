@@ -111,7 +111,7 @@ impl Interface {
     fn set(&self, cx: &Cx<'_>, manager: &str, verb: &str, timeout: Duration) -> Result<String> {
         let command =
             Command::script(SET, [self.name.as_str(), manager, verb]).timeout(Some(timeout));
-        let exit = cx.exec(&command)?;
+        let exit = cx.repeatable(&command)?;
         let stderr = tail(&exit.stderr);
         if let Some(failure) = denied(cx, exit.code(), &stderr) {
             return Err(failure.into());

@@ -6,15 +6,14 @@
 //! something in the background holds the pipes, and 0 is never taken from libssh2, which also says 0 for "no status".
 //! A status over 128 that fits a signal counts as that signal: a shell cannot tell them apart.
 
-use std::io::Read;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use aho_corasick::AhoCorasick;
-
 use super::channel::{Event, ExecJob, Job, Shared};
 use super::handle::Link;
+use crate::transport::group::end_group;
+use crate::transport::marks::{Marks, mark};
 use crate::transport::quote::join;
 use crate::transport::{Cancel, Command, Ended, Exit, Kept, Stream, Sudo, TransportError, Watch};
 
@@ -31,31 +30,13 @@ const KILL_LIMIT: Duration = Duration::from_secs(20);
 const LEADER: &str = "exec 3>&2 2>/dev/null; echo \"$1 $$\" >&3; (exec 2>&3 3>&-; eval \"$2\"); r=$?; \
                       echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r";
 
-/// `$1` process group. Processes that ended and wait to be collected do not count, where /proc tells.
-const END_GROUP: &str = r#"g=$1
-alive() {
-  if [ -r /proc/self/stat ]; then
-    for f in /proc/[0-9]*/stat; do
-      { read -r l <"$f"; } 2>/dev/null || continue
-      l=${l##*) }
-      set -- $l
-      [ "$3" = "$g" ] && [ "$1" != Z ] && [ "$1" != X ] && return 0
-    done
-    return 1
-  fi
-  kill -s 0 -- "-$g" 2>/dev/null
-}
-ends() {
-  n=0
-  while alive; do
-    [ "$n" -ge "$1" ] && return 1
-    n=$((n+1))
-    sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }
-  done
-}
-kill -s TERM -- "-$g" 2>/dev/null
-ends 50 || { kill -s KILL -- "-$g" 2>/dev/null; ends 30; }
-if alive; then echo left; else echo gone; fi"#;
+/// `$1` process group.
+const END_GROUP: &str = concat!(
+    "g=$1",
+    end_group!(),
+    "end_group
+if alive; then echo left; else echo gone; fi"
+);
 
 /// Why there is no exit.
 #[derive(Debug)]
@@ -112,6 +93,9 @@ pub(super) fn run(
             }
         }
         let Some((error, since)) = &stop else { continue };
+        if command.launcher {
+            return Err(error.clone().into());
+        }
         if let Some(group) = running.group() {
             let sudo = command.sudo.as_ref();
             match end_group(link, &group, sudo) {
@@ -190,6 +174,8 @@ struct Running<'a> {
     out: Marks,
     err: Marks,
     closed: Option<(i32, Option<String>)>,
+    /// It says itself how it ended.
+    launcher: bool,
 }
 
 impl<'a> Running<'a> {
@@ -198,8 +184,12 @@ impl<'a> Running<'a> {
         stdin.extend_from_slice(&command.stdin);
         let mark =
             mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
-        let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
-        let line = join(words).map_err(TransportError::Invalid)?;
+        let line = if command.launcher {
+            script
+        } else {
+            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
+            join(words).map_err(TransportError::Invalid)?
+        };
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let job = ExecJob {
@@ -212,12 +202,24 @@ impl<'a> Running<'a> {
         };
         over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
-        Ok(Self { link: over, shared, events, out: marks()?, err: marks()?, closed: None })
+        Ok(Self {
+            link: over,
+            shared,
+            events,
+            out: marks()?,
+            err: marks()?,
+            closed: None,
+            launcher: command.launcher,
+        })
     }
 
     /// Returns the process group, once the remote shell has said it.
     fn group(&self) -> Option<String> {
-        self.err.said.first().filter(|said| said.bytes().all(|byte| byte.is_ascii_digit())).cloned()
+        self.err
+            .said()
+            .first()
+            .filter(|said| said.bytes().all(|byte| byte.is_ascii_digit()))
+            .cloned()
     }
 
     /// Gives the command up; returns whether it is sure that it never started.
@@ -233,7 +235,7 @@ impl<'a> Running<'a> {
     fn next(&mut self, wait: Duration) -> Next {
         // Both streams have said that all the command wrote is there; whatever holds the pipes is not the command.
         if let (Some(status), Some(_)) = (self.err.end(), self.out.end()) {
-            return Next::Ended(ended(status));
+            return Next::Ended(Ended::of_shell(status));
         }
         if let Some((status, signal)) = self.closed.take() {
             return self.closed_without_end(status, signal);
@@ -265,10 +267,10 @@ impl<'a> Running<'a> {
         if let Some(signal) = signal {
             return Next::Ended(Ended::Signal(signal));
         }
-        if status != 0 {
+        if status != 0 || self.launcher {
             return Next::Ended(Ended::Code(status));
         }
-        let why = if self.err.said.is_empty() {
+        let why = if self.err.said().is_empty() {
             "the server did not run the command as asked (no POSIX shell, or a forced command)"
         } else {
             "the command's end was not reported"
@@ -298,134 +300,5 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.shared.forgotten.store(true, Ordering::SeqCst);
         self.link.look();
-    }
-}
-
-fn ended(status: i32) -> Ended {
-    let name = match status - 128 {
-        1 => "HUP",
-        2 => "INT",
-        3 => "QUIT",
-        4 => "ILL",
-        6 => "ABRT",
-        7 => "BUS",
-        8 => "FPE",
-        9 => "KILL",
-        10 => "USR1",
-        11 => "SEGV",
-        12 => "USR2",
-        13 => "PIPE",
-        14 => "ALRM",
-        15 => "TERM",
-        _ => return Ended::Code(status),
-    };
-    Ended::Signal(name.to_owned())
-}
-
-fn mark() -> std::io::Result<String> {
-    let mut random = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(format!("\u{1e}uh-{:032x}", u128::from_ne_bytes(random)))
-}
-
-/// Takes the marked lines out of a stream, wherever the pieces are cut.
-struct Marks {
-    mark: Vec<u8>,
-    find: AhoCorasick,
-    /// The beginning of what may become a marked line.
-    held: Vec<u8>,
-    said: Vec<String>,
-}
-
-impl Marks {
-    fn new(mark: &str) -> Result<Self, String> {
-        let find = AhoCorasick::new([mark]).map_err(|error| error.to_string())?;
-        Ok(Self { mark: mark.as_bytes().to_vec(), find, held: Vec::new(), said: Vec::new() })
-    }
-
-    /// Returns the status, once the end was said.
-    fn end(&self) -> Option<i32> {
-        self.said.last()?.strip_prefix("end ")?.parse().ok()
-    }
-
-    /// Takes a piece; returns what of it belongs to the command. After the end, nothing does.
-    fn pass(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        let mut bytes = if self.held.is_empty() {
-            bytes
-        } else {
-            let mut joined = std::mem::take(&mut self.held);
-            joined.extend_from_slice(&bytes);
-            joined
-        };
-        let mut passed = Vec::new();
-        loop {
-            if self.end().is_some() {
-                return passed;
-            }
-            let Some(found) = self.find.find(&bytes) else { break };
-            let after = &bytes[found.end()..];
-            let Some(length) = after.iter().position(|byte| *byte == b'\n') else {
-                self.held = bytes.split_off(found.start());
-                passed.append(&mut bytes);
-                return passed;
-            };
-            self.said.push(String::from_utf8_lossy(&after[..length]).trim().to_owned());
-            let rest = bytes.split_off(found.end() + length + 1);
-            passed.extend_from_slice(&bytes[..found.start()]);
-            bytes = rest;
-        }
-        // The mark may have been cut in the middle.
-        let longest = self.mark.len().min(bytes.len() + 1) - 1;
-        let cut = (1..=longest).rev().find(|length| bytes.ends_with(&self.mark[..*length]));
-        self.held = bytes.split_off(bytes.len() - cut.unwrap_or(0));
-        if passed.is_empty() {
-            return bytes;
-        }
-        passed.append(&mut bytes);
-        passed
-    }
-
-    /// Returns what was held back and did not become a marked line.
-    fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn marked_lines_are_taken_out() {
-        let mut marks = Marks::new("\u{1e}uh-1").unwrap();
-        assert_eq!(marks.pass(b"motd\n\x1euh-1 42\nhello".to_vec()), b"motd\nhello");
-        assert_eq!(marks.said, ["42"]);
-        assert_eq!(marks.pass(b" \x1euh".to_vec()), b" ");
-        assert_eq!(marks.pass(b"-2\x1eu".to_vec()), b"\x1euh-2");
-        assert_eq!(marks.pass(b"h-1 end 3\nlate".to_vec()), b"");
-        assert_eq!(marks.end(), Some(3));
-        assert_eq!(marks.pass(b"later".to_vec()), b"");
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_do_not_matter(before in prop::collection::vec(any::<u8>(), 0..40), cuts in prop::collection::vec(1usize..8, 0..30)) {
-            let mut whole = before.clone();
-            whole.extend_from_slice(b"\x1euh-77777777777 9\n");
-            whole.extend_from_slice(&before);
-            whole.extend_from_slice(b"\x1euh-77777777777 end 0\nrest");
-            let mut marks = Marks::new("\u{1e}uh-77777777777").unwrap();
-            let mut seen = Vec::new();
-            let mut rest = &whole[..];
-            for cut in cuts {
-                let (piece, after) = rest.split_at(cut.min(rest.len()));
-                seen.extend(marks.pass(piece.to_vec()));
-                rest = after;
-            }
-            seen.extend(marks.pass(rest.to_vec()));
-            prop_assert_eq!(seen, [before.clone(), before].concat());
-            prop_assert_eq!(marks.end(), Some(0));
-        }
     }
 }

@@ -944,7 +944,7 @@ fn with_a_link_of_its_own() {
     let commands = [
         // Silent; sending, to a reader that is slow; receiving.
         Command::shell("echo here; sleep 300"),
-        Command::shell("echo here; while head -c 1000000; do sleep 0.05; done >/dev/null")
+        Command::shell("echo here; n=0; while [ $n -lt 300 ]; do head -c 1000000; sleep 0.05; n=$((n+1)); done >/dev/null")
             .stdin(upload),
         Command::shell("echo here; cat /dev/zero"),
     ];

@@ -1,0 +1,67 @@
+//! `run -- COMMAND`: one command on many targets, equal answers together.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::args::{Common, Script};
+use super::exit::Exit;
+use super::ui::Ui;
+use super::{fail, run};
+use crate::event::{Event, What};
+use crate::report::groups::{self, Answered};
+use crate::session::{self, AdHoc, Text, Told};
+
+/// Runs the command. The exit status says on how many targets it failed.
+pub(super) fn ad_hoc(ui: &Ui, common: &Common, script: &Script) -> Exit {
+    let command = AdHoc::new(&script.command, script.read);
+    let max = script.max.map_or(session::MAX, usize::from);
+    let result = run::session(ui, common).and_then(|session| {
+        let mut voice = run::voice(ui);
+        if !common.json {
+            voice.events = Arc::new(told(ui, common.verbose));
+        }
+        session.ad_hoc(&run::order(common, Text::Code(String::new())), &command, max, &voice)
+    });
+    let (ended, told) = match result {
+        Ok(ended) => ended,
+        Err(error) => return fail::say(ui, &error),
+    };
+    if !common.json {
+        let answers: Vec<Answered> = told.iter().map(answered).collect();
+        ui.lines(&groups::lines(ui.style(), &answers, common.verbose));
+    }
+    match told.iter().filter(|told| told.answer.is_err()).count() {
+        _ if ended.stop.is_some() => fail::ended(ui, &ended, &|_| None),
+        0 => Exit::Done,
+        failed => Exit::Targets(failed),
+    }
+}
+
+fn answered(told: &Told) -> Answered {
+    let (ok, said, out, err) = match &told.answer {
+        Ok(answer) => (true, String::new(), answer.stdout.clone(), answer.stderr.clone()),
+        Err(failure) => {
+            let said = match failure.code {
+                Some(code) => format!("status {code}"),
+                None => failure.message.clone(),
+            };
+            (false, said, failure.stdout.clone(), failure.stderr.clone())
+        }
+    };
+    Answered { target: told.target.clone(), ok, said, out, err }
+}
+
+/// With `live`, each line as it comes, its target before it; warnings in any case.
+fn told(ui: &Ui, live: bool) -> impl Fn(Event) + Send + Sync + use<> {
+    let ui = ui.clone();
+    let one = Mutex::new(());
+    move |event: Event| {
+        let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event.what {
+            What::Output { line, error, .. } if live => {
+                ui.lines(&[groups::line(&event.target, line, *error)]);
+            }
+            What::Warning { text } => ui.error(&format!("warning: {text}")),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Parallel lanes: what `each` and `rolling` share.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::bridge::{Options, RhaiResultOf, wrong};
+use super::closure::{Closure, detach, halt_of};
+use crate::effect::{Lane, STACK};
+use crate::error::{Failure, Halt, Result, Stop};
+
+/// How many lanes run at once unless the runbook says otherwise.
+const MAX: usize = 16;
+
+/// Returns how many lanes may run at once.
+pub(super) fn max(options: &Options<'_>) -> RhaiResultOf<usize> {
+    match options.int("max") {
+        None => Ok(MAX),
+        Some(max) => usize::try_from(max)
+            .ok()
+            .filter(|max| *max > 0)
+            .ok_or_else(|| options.wrong("max", "it must be at least 1")),
+    }
+}
+
+/// Returns the name of the lane of each item. They identify the lanes in the journal, so they must differ.
+pub(super) fn keys(ctx: &NativeCallContext<'_>, items: &Array) -> RhaiResultOf<Vec<String>> {
+    let mut keys: Vec<String> = Vec::new();
+    for item in items {
+        let key = item.clone().into_string().unwrap_or_else(|_| item.to_string());
+        if keys.contains(&key) {
+            let name = ctx.fn_name();
+            return Err(wrong(
+                ctx,
+                format!("{name}: `{key}` is there twice; items name the lanes and must differ"),
+            ));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// Makes a lane for each key; a key that names a target makes it the lane's own.
+pub(super) fn branch(lane: &Lane, keys: &[String]) -> Vec<Lane> {
+    let targets = &lane.run().targets;
+    let keyed: Vec<_> = keys.iter().map(|key| (key.clone(), targets.get(key).ok())).collect();
+    lane.branch(&keyed)
+}
+
+/// Calls the closure with an item on its lane.
+pub(super) fn call(lane: &Lane, closure: &Closure, item: &Dynamic) -> Result<Dynamic> {
+    let item = detach(item);
+    catch_unwind(AssertUnwindSafe(|| closure.call(lane, &[item])))
+        .map_err(|_| Halt::from(Stop::Limit(format!("lane {} panicked", lane.name()))))
+        .and_then(|result| result.map_err(|error| halt_of(&error)))
+}
+
+/// Does the work of lanes number 0 to `count` on threads of their own, at most `max` at once: a thread takes the next
+/// lane when it is through with one, unless `stopped` says of that one that it is not to begin any more, nor the later
+/// ones. Returns the results in order; none for a lane that did not begin.
+pub(crate) fn run<T: Send>(
+    count: usize,
+    max: usize,
+    stopped: &(dyn Fn(usize) -> bool + Sync),
+    work: &(dyn Fn(usize) -> T + Sync),
+) -> Vec<Option<T>> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..count).map(|_| None).collect());
+    let take = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            if index >= count || stopped(index) {
+                break;
+            }
+            let result = work(index);
+            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for number in 0..max.min(count) {
+            let thread =
+                std::thread::Builder::new().name(format!("lane {number}")).stack_size(STACK);
+            if thread.spawn_scoped(scope, take).is_err() && number == 0 {
+                // Not one thread to be had: the lanes run here, one after the other.
+                take();
+                break;
+            }
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes that this failure ends the run unless the script catches it, so that a resume tries its call again.
+pub(super) fn fatal(lane: &Lane, failure: &Failure) {
+    if let Some(call) = &failure.call {
+        let mut fatal = lane.run().fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        fatal.insert(call.clone());
+    }
+}
+
+/// Of what stopped the lanes, the one that the run must react to first.
+pub(super) fn worst(halts: impl IntoIterator<Item = Halt>) -> Option<Halt> {
+    halts
+        .into_iter()
+        .enumerate()
+        .min_by_key(|(index, halt)| {
+            let rank = match halt {
+                Halt::Stop(Stop::Journal(_)) => 0,
+                Halt::Stop(Stop::Mismatch(_)) => 1,
+                Halt::Stop(Stop::Limit(_)) => 2,
+                Halt::Stop(Stop::Cancelled) => 3,
+                Halt::Failure(_) => 4,
+                Halt::Stop(Stop::Fired(_)) => 5,
+                Halt::Stop(Stop::Paused(pause)) if pause.unknown => 5,
+                Halt::Stop(Stop::Paused(_)) => 6,
+                Halt::Stop(Stop::EndOfRecord) => 7,
+            };
+            (rank, *index)
+        })
+        .map(|(_, halt)| halt)
+}

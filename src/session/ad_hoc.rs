@@ -1,0 +1,106 @@
+//! One command on many targets, side by side. Each target is a lane of its own; that one fails does not concern the
+//! others, and nothing is undone.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::drive::{Ended, Ending, begin, lanes, working};
+use super::error::SessionError;
+use super::open::{Order, Session, Text, Voice};
+use super::prepare;
+use crate::effect::{Lane, Mode};
+use crate::error::{Failure, Halt, Pause, Result, Stop};
+use crate::event::What;
+use crate::journal::Store;
+use crate::primitives::{self, AdHoc, Answer};
+
+/// How many targets are worked on at once unless it is said otherwise.
+pub const MAX: usize = 64;
+
+/// What the command came to on one target.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The target.
+    pub target: String,
+    /// The answer, or why there is none. A status other than 0 is a failure.
+    pub answer: Result<Answer, Box<Failure>>,
+}
+
+impl Session {
+    /// Runs a command on all targets of an order, at most `max` at once, and returns the answers in the order of the
+    /// targets; a target that it did not get to, because it was interrupted, is not among them.
+    ///
+    /// # Errors
+    /// Why it could not begin; nothing was done then. A target that cannot be reached is an answer.
+    pub fn ad_hoc(
+        &self,
+        order: &Order,
+        command: &AdHoc,
+        max: usize,
+        voice: &Voice,
+    ) -> Result<(Ended, Vec<Told>), SessionError> {
+        let order = Order { text: Text::Code(command.code()), ..order.clone() };
+        let runbook = Self::load(&order.text)?;
+        let mut setup = prepare::fresh(self, &order, runbook, voice, Mode::Run)?;
+        setup.store = Some(self.store.clone());
+        let _hold = self.store.hold(&setup.info.id)?;
+        self.store.create(&setup.info)?;
+        let started = Instant::now();
+        let run = Arc::new(begin(&setup, Mode::Run)?);
+        let lanes = lanes(&setup, &run)?;
+        lanes[0].emit(What::RunBegan {
+            title: setup.info.title.clone(),
+            runbook: setup.info.runbook.clone(),
+            targets: setup.info.targets.clone(),
+            mode: setup.word.to_owned(),
+        });
+        let on = working(&lanes);
+        let results =
+            primitives::side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {
+                one(&on[index], command)
+            });
+        let mut told = Vec::new();
+        let mut stop = None;
+        for (lane, result) in on.iter().zip(results) {
+            let answer = match result {
+                Some(Ok(answer)) => Ok(answer),
+                Some(Err(Halt::Failure(failure))) => Err(failure),
+                Some(Err(Halt::Stop(found))) => {
+                    stop = Some(found);
+                    continue;
+                }
+                None => {
+                    stop.get_or_insert(Stop::Cancelled);
+                    continue;
+                }
+            };
+            told.push(Told { target: lane.target().name.clone(), answer });
+        }
+        let interrupted = stop == Some(Stop::Cancelled);
+        let mut end = Ending { setup: &setup, run: &run, lanes: &lanes, started, interrupted };
+        let ended = match stop {
+            None => end.finished()?,
+            Some(stop) => end.paused(stop, Vec::new())?,
+        };
+        Ok((ended, told))
+    }
+}
+
+fn one(lane: &Lane, command: &AdHoc) -> Result<Answer> {
+    let target = lane.target();
+    match prepare::reach_one(&target, &lane.run().cancel) {
+        Ok(()) => {}
+        Err(_) if lane.run().cancel.is_cancelled() => return Err(Stop::Cancelled.into()),
+        Err(SessionError::Failure(failure)) => return Err(failure.into()),
+        Err(error) => {
+            return Err(Failure::input(error.to_string()).with_target(&target.name).into());
+        }
+    }
+    match command.perform(lane) {
+        // The link broke and did not come back: that is this target's answer.
+        Err(Halt::Stop(Stop::Paused(Pause { why, unknown: false, .. }))) => {
+            Err(Failure::new(crate::error::Kind::Connect, why).with_target(&target.name).into())
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,129 @@
+//! Lines that our own shell texts say on a stream that carries the output of a command as well. Each begins with a mark
+//! that nobody can guess.
+
+use std::io::Read;
+
+use aho_corasick::AhoCorasick;
+
+/// The longest line that is waited for.
+const LONGEST: usize = 64 << 10;
+
+/// Makes a new mark.
+pub(super) fn mark() -> std::io::Result<String> {
+    let mut random = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(format!("\u{1e}uh-{:032x}", u128::from_ne_bytes(random)))
+}
+
+/// Takes the marked lines out of a stream, wherever the pieces are cut.
+#[derive(Debug)]
+pub(super) struct Marks {
+    mark: Vec<u8>,
+    find: AhoCorasick,
+    /// The beginning of what may become a marked line.
+    held: Vec<u8>,
+    said: Vec<String>,
+}
+
+impl Marks {
+    pub(super) fn new(mark: &str) -> Result<Self, String> {
+        let find = AhoCorasick::new([mark]).map_err(|error| error.to_string())?;
+        Ok(Self { mark: mark.as_bytes().to_vec(), find, held: Vec::new(), said: Vec::new() })
+    }
+
+    /// Returns what the marked lines said, in their order.
+    pub(super) fn said(&self) -> &[String] {
+        &self.said
+    }
+
+    /// Returns the status, once the end was said.
+    pub(super) fn end(&self) -> Option<i32> {
+        self.said.last()?.strip_prefix("end ")?.parse().ok()
+    }
+
+    /// Takes a piece; returns what of it belongs to the command. After the end, nothing does.
+    pub(super) fn pass(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let mut bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            let mut joined = std::mem::take(&mut self.held);
+            joined.extend_from_slice(&bytes);
+            joined
+        };
+        let mut passed = Vec::new();
+        loop {
+            if self.end().is_some() {
+                return passed;
+            }
+            let Some(found) = self.find.find(&bytes) else { break };
+            let after = &bytes[found.end()..];
+            let Some(length) = after.iter().position(|byte| *byte == b'\n') else {
+                if after.len() > LONGEST {
+                    // Not from our script.
+                    passed.append(&mut bytes);
+                    return passed;
+                }
+                self.held = bytes.split_off(found.start());
+                passed.append(&mut bytes);
+                return passed;
+            };
+            self.said.push(String::from_utf8_lossy(&after[..length]).trim().to_owned());
+            let rest = bytes.split_off(found.end() + length + 1);
+            passed.extend_from_slice(&bytes[..found.start()]);
+            bytes = rest;
+        }
+        // The mark may have been cut in the middle.
+        let longest = self.mark.len().min(bytes.len() + 1) - 1;
+        let cut = (1..=longest).rev().find(|length| bytes.ends_with(&self.mark[..*length]));
+        self.held = bytes.split_off(bytes.len() - cut.unwrap_or(0));
+        if passed.is_empty() {
+            return bytes;
+        }
+        passed.append(&mut bytes);
+        passed
+    }
+
+    /// Returns what was held back and did not become a marked line.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn marked_lines_are_taken_out() {
+        let mut marks = Marks::new("\u{1e}uh-1").unwrap();
+        assert_eq!(marks.pass(b"motd\n\x1euh-1 42\nhello".to_vec()), b"motd\nhello");
+        assert_eq!(marks.said, ["42"]);
+        assert_eq!(marks.pass(b" \x1euh".to_vec()), b" ");
+        assert_eq!(marks.pass(b"-2\x1eu".to_vec()), b"\x1euh-2");
+        assert_eq!(marks.pass(b"h-1 end 3\nlate".to_vec()), b"");
+        assert_eq!(marks.end(), Some(3));
+        assert_eq!(marks.pass(b"later".to_vec()), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(before in prop::collection::vec(any::<u8>(), 0..40), cuts in prop::collection::vec(1usize..8, 0..30)) {
+            let mut whole = before.clone();
+            whole.extend_from_slice(b"\x1euh-77777777777 9\n");
+            whole.extend_from_slice(&before);
+            whole.extend_from_slice(b"\x1euh-77777777777 end 0\nrest");
+            let mut marks = Marks::new("\u{1e}uh-77777777777").unwrap();
+            let mut seen = Vec::new();
+            let mut rest = &whole[..];
+            for cut in cuts {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                seen.extend(marks.pass(piece.to_vec()));
+                rest = after;
+            }
+            seen.extend(marks.pass(rest.to_vec()));
+            prop_assert_eq!(seen, [before.clone(), before].concat());
+            prop_assert_eq!(marks.end(), Some(0));
+        }
+    }
+}
