@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ask::Asker;
+use super::deadman::Switches;
 use super::lane::{App, Inside, Lane};
 use super::lock::Locks;
 use super::obligation::Obligations;
@@ -226,6 +227,8 @@ pub struct Run {
     pub chosen: Chosen,
     /// Where something may have been left that the end of the run removes, by target and user.
     pub touched: Mutex<BTreeMap<(String, String), Touched>>,
+    /// The dead-man switches that are armed on targets.
+    pub switches: Switches,
 }
 
 /// A target on which something may have been left.

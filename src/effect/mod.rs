@@ -7,6 +7,7 @@ mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;
+mod deadman;
 mod detached;
 mod lane;
 mod lock;
@@ -23,6 +24,7 @@ pub use context::{
     Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
     Target, Targets, Window, tail,
 };
+pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
 pub use obligation::{Obligations, Open};

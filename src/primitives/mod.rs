@@ -5,6 +5,7 @@ mod ask;
 pub mod bridge;
 pub mod closure;
 mod data;
+mod deadman;
 mod disk;
 mod each;
 mod exec;

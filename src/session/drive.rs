@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
-    ServiceCommands, Target, Targets, Undo, Undone, recall_inverses, roll_back,
+    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, look_all,
+    recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -203,6 +204,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         chosen: setup.chosen.clone(),
         locks: setup.locks(),
         touched: Mutex::default(),
+        switches: Switches::new(&records),
     })
 }
 
@@ -287,7 +289,7 @@ fn evaluate(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Eval
         Stop::Mismatch(_) => 1,
         Stop::Limit(_) | Stop::Fenced(_) => 2,
         Stop::Cancelled => 3,
-        Stop::Paused(Pause { unknown: true, .. }) => 4,
+        Stop::Fired(_) | Stop::Paused(Pause { unknown: true, .. }) => 4,
         Stop::Paused(_) | Stop::EndOfRecord => 5,
     };
     stops.sort_by_key(rank);
@@ -355,7 +357,23 @@ impl Ending<'_> {
                 Vec::new(),
             );
         }
+        // What is still off now may be on again already.
+        match look_all(&self.lanes[0]) {
+            Ok(()) => {}
+            Err(Halt::Stop(stop)) => return self.paused(stop, Vec::new()),
+            Err(Halt::Failure(failure)) => {
+                self.lanes[0].emit(What::Warning { text: failure.to_string() });
+            }
+        }
         if self.debts().is_empty() {
+            match disarm_all(&self.lanes[0]) {
+                Ok(()) => {}
+                Err(Halt::Stop(stop)) => return self.paused(stop, Vec::new()),
+                Err(Halt::Failure(failure)) => {
+                    let message = format!("the script has ended, but: {failure}");
+                    return self.end(Status::Failed, message, Some(*failure), None, Vec::new());
+                }
+            }
             let mut cursor = self.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
             let told = cursor.told(&Body::Closing);
             drop(cursor);
@@ -430,6 +448,12 @@ impl Ending<'_> {
             Stop::Cancelled => {
                 (Status::Paused, "interrupted; nothing more is under way".to_owned())
             }
+            Stop::Fired(why) => (
+                Status::Paused,
+                format!(
+                    "{why}; `resume` does it again and goes on, `rollback` takes the rest back"
+                ),
+            ),
             stop => (Status::Paused, stop.to_string()),
         };
         self.end(status, message, None, Some(stop), calls)
@@ -463,6 +487,10 @@ impl Ending<'_> {
             );
             let failure = failure.or_else(|| undone.failed.into_iter().next());
             return self.end(Status::Failed, message, failure, None, calls);
+        }
+        // Everything is as it was, so that one that fired says nothing new.
+        if let Err(Halt::Failure(failure)) = disarm_all(&self.lanes[0]) {
+            self.lanes[0].emit(What::Warning { text: failure.to_string() });
         }
         self.clean();
         let what = match (undone.done, undone.left.as_slice()) {
@@ -555,6 +583,13 @@ impl Ending<'_> {
             _ if !debts.is_empty() => Some("upgrade-host debts".to_owned()),
             _ => None,
         };
+        if matches!(status, Status::Paused | Status::Unknown | Status::Failed) {
+            for text in self.run.switches.armed() {
+                let text =
+                    format!("a dead-man switch is armed: {text}, unless the run goes on before");
+                self.lanes[0].emit(What::Warning { text: redactor.text(&text) });
+            }
+        }
         let journal_failed = matches!(stop, Some(Stop::Journal(_)));
         if let (Some(store), false) = (&self.setup.store, journal_failed) {
             let body = Body::Ended { status, failed, message: message.clone() };

@@ -219,6 +219,12 @@ pub trait Transport: Send + Sync + fmt::Debug {
     fn boot_id(&self) -> Option<String> {
         None
     }
+
+    /// Returns a way to the same target that shares no connection with this one, so that its first use proves that one
+    /// can be made; none if there are no connections to speak of.
+    fn fresh(&self) -> Option<SharedTransport> {
+        None
+    }
 }
 
 /// A shared transport.

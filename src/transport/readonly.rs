@@ -35,6 +35,10 @@ impl Transport for ReadOnly {
         self.0.describe()
     }
 
+    fn fresh(&self) -> Option<SharedTransport> {
+        self.0.fresh().map(|fresh| std::sync::Arc::new(Self(fresh)) as SharedTransport)
+    }
+
     fn own_address(&self) -> Option<std::net::IpAddr> {
         self.0.own_address()
     }

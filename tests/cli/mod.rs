@@ -3,6 +3,7 @@
 mod ad_hoc;
 mod clean;
 mod contract;
+mod deadman;
 mod exec;
 mod input;
 mod lanes;

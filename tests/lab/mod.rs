@@ -1,5 +1,7 @@
 //! Tests against real hosts. Here: that the lab itself does what the others count on.
 
+mod deadman;
+
 use crate::support::lab::{HOSTS, Lab, config_toml};
 
 mod link;

@@ -260,6 +260,8 @@ for base in /var/tmp/upgrade-host-[0-9]*; do
   [ "$o" = "$u" ] || continue
   for d in "$base"/*/; do
     [ -d "$d" ] && [ ! -L "${d%/}" ] || continue
+    # Dead-man switches are no run: an armed one is disarmed by the run that knows of it, or fires.
+    [ "$d" != "$base/deadman/" ] || continue
     calls=0 running=0
     for c in "$d"*.start; do
       [ -e "$c" ] || continue

@@ -213,6 +213,10 @@ impl Transport for Ssh {
         text
     }
 
+    fn fresh(&self) -> Option<crate::transport::SharedTransport> {
+        Some(Arc::new(Self::new(self.0.target.clone(), Arc::clone(&self.0.questions))))
+    }
+
     fn own_address(&self) -> Option<IpAddr> {
         *self.0.address.lock().unwrap_or_else(PoisonError::into_inner)
     }
