@@ -225,8 +225,7 @@ impl fmt::Display for Stop {
                 write!(f, "the script does not match the journal at {}", mismatch.attempted)
             }
             Self::Journal(why) => write!(f, "journal: {why}"),
-            Self::Fenced(why) => f.write_str(why),
-            Self::Fired(why) => f.write_str(why),
+            Self::Fenced(why) | Self::Fired(why) => f.write_str(why),
             Self::EndOfRecord => f.write_str("end of the recorded calls"),
             Self::Limit(why) => write!(f, "limit reached: {why}"),
         }

@@ -40,6 +40,7 @@ pub(super) enum Direction {
 }
 
 /// Everything that a run needs.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(super) struct Setup {
     pub(super) info: RunInfo,
     pub(super) runbook: Runbook,
