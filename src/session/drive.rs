@@ -550,7 +550,6 @@ impl Ending<'_> {
                 text: format!("files of this run are left on {name}: {}", left.trim()),
             });
         }
-        self.run.unlock(&|what| self.lanes[0].emit(what));
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
@@ -569,8 +568,8 @@ impl Ending<'_> {
             Some(Stop::Paused(pause)) => pause.until,
             _ => None,
         };
-        if due.is_some() {
-            // Days may pass, and nothing is under way.
+        // Nothing is under way any more, or days may pass.
+        if due.is_some() || !matches!(status, Status::Paused | Status::Unknown) {
             self.run.unlock(&|what| self.lanes[0].emit(what));
         }
         let debts = self.debts();
