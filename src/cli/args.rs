@@ -92,6 +92,14 @@ pub(super) enum Commands {
         #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
         skip: Vec<String>,
     },
+    /// Ask the process that drives a run to pause it, and wait for that
+    Pause {
+        /// The run: the beginning or the last part of its id, or `last`
+        run: String,
+        /// How long to wait for it
+        #[arg(long, default_value = "1m", value_name = "DURATION")]
+        timeout: String,
+    },
     /// Undo what a run did
     Rollback {
         /// The run: the beginning or the last part of its id, or `last`
@@ -171,11 +179,12 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-const SUBCOMMANDS: [&str; 14] = [
+const SUBCOMMANDS: [&str; 15] = [
     "run",
     "plan",
     "check",
     "resume",
+    "pause",
     "rollback",
     "runs",
     "show",

@@ -17,6 +17,7 @@ pub(crate) mod fail;
 mod help;
 pub(crate) mod hosts;
 mod locks;
+mod pause;
 mod resume;
 mod rollback;
 pub(crate) mod run;
@@ -67,6 +68,7 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
             let chosen = crate::effect::Chosen { only, skip };
             resume::resume(ui, common, &run, accept_change, chosen)
         }
+        Some(Commands::Pause { run, timeout }) => pause::pause(ui, common, &run, &timeout),
         Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
         Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
         Some(Commands::Show { run }) => show::show(ui, common, &run),

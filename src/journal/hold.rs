@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::JournalError;
 
@@ -38,6 +38,8 @@ impl Hold {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        // What was asked of a process before this one is not meant for this one.
+        take_pause(dir, run)?;
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         file.write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(failed)?;
         Ok(Self(file))
@@ -47,5 +49,33 @@ impl Hold {
     pub(super) fn is_taken(dir: &Path, run: &str) -> bool {
         let Ok(file) = File::open(dir.join(format!("{run}.lock"))) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+}
+
+/// The request that a run be paused.
+fn request(dir: &Path, run: &str) -> PathBuf {
+    dir.join(format!("{run}.pause"))
+}
+
+/// Leaves the request for whoever holds the run.
+pub(super) fn ask_pause(dir: &Path, run: &str) -> Result<(), JournalError> {
+    let path = request(dir, run);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map(drop)
+        .map_err(|error| JournalError::Io { path, why: error.to_string() })
+}
+
+/// Takes the request away; returns whether there was one.
+pub(super) fn take_pause(dir: &Path, run: &str) -> Result<bool, JournalError> {
+    let path = request(dir, run);
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(JournalError::Io { path, why: error.to_string() }),
     }
 }

@@ -196,4 +196,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns whether a live process drives the run.
     fn is_held(&self, run: &str) -> bool;
+
+    /// Asks the process that drives the run to pause it.
+    fn ask_pause(&self, run: &str) -> Result<(), JournalError>;
+
+    /// Returns whether the process that drives the run was asked to pause it, and takes the request away.
+    fn take_pause(&self, run: &str) -> Result<bool, JournalError>;
 }

@@ -332,6 +332,14 @@ impl Store for Sqlite {
     fn is_held(&self, run: &str) -> bool {
         Hold::is_taken(&self.locks, run)
     }
+
+    fn ask_pause(&self, run: &str) -> Result<(), JournalError> {
+        super::hold::ask_pause(&self.locks, run)
+    }
+
+    fn take_pause(&self, run: &str) -> Result<bool, JournalError> {
+        super::hold::take_pause(&self.locks, run)
+    }
 }
 
 impl Sqlite {

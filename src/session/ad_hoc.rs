@@ -45,6 +45,7 @@ impl Session {
         setup.store = Some(self.store.clone());
         let _hold = self.store.hold(&setup.info.id)?;
         self.store.create(&setup.info)?;
+        let _ear = super::pause::Ear::new(self.store.clone(), &setup.info.id, &voice.cancel);
         let started = Instant::now();
         let run = Arc::new(begin(&setup, Mode::Run)?);
         let lanes = lanes(&setup, &run)?;

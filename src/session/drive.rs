@@ -417,7 +417,7 @@ impl Ending<'_> {
 
     /// Asks what an interrupt leads to.
     fn interrupt(&self) -> &'static str {
-        if self.setup.mode == Mode::Plan {
+        if self.setup.mode == Mode::Plan || self.setup.cancel.wants_pause() {
             return PAUSE;
         }
         let question = Question::Choose {

@@ -14,6 +14,7 @@ pub mod inventory;
 mod locks;
 mod open;
 pub mod params;
+mod pause;
 mod prepare;
 pub mod secrets;
 

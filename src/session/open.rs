@@ -9,6 +9,7 @@ use super::chosen;
 use super::config::{Config, Environment};
 use super::drive::{Direction, Ended, drive};
 use super::error::SessionError;
+use super::pause::Ear;
 use super::secrets::PromptSecret;
 use super::{interactive, prepare};
 use crate::effect::{Asker, Chosen, Mode};
@@ -150,6 +151,7 @@ impl Session {
         setup.store = Some(self.store.clone());
         let _hold = self.store.hold(&setup.info.id)?;
         self.store.create(&setup.info)?;
+        let _ear = Ear::new(self.store.clone(), &setup.info.id, &voice.cancel);
         Ok(drive(&setup, Direction::Forward)?)
     }
 
@@ -177,6 +179,7 @@ impl Session {
     ) -> Result<Ended, SessionError> {
         let run = self.store.find(name)?;
         let _hold = self.store.hold(&run.id)?;
+        let _ear = Ear::new(self.store.clone(), &run.id, &voice.cancel);
         // Read again under the lock: another process may have ended it meanwhile.
         let mut run = self.store.find(&run.id)?;
         let records = self.store.records(&run.id)?;
@@ -213,6 +216,7 @@ impl Session {
     ) -> Result<Ended, SessionError> {
         let run = self.store.find(name)?;
         let _hold = self.store.hold(&run.id)?;
+        let _ear = Ear::new(self.store.clone(), &run.id, &voice.cancel);
         let run = self.store.find(&run.id)?;
         if run.status == Status::RolledBack {
             return Err(SessionError::Over { run: run.id, status: run.status.as_str() });

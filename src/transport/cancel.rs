@@ -1,6 +1,6 @@
 //! One token that every blocking operation polls.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 struct Inner {
     level: AtomicU8,
+    pause: AtomicBool,
     lock: Mutex<()>,
     changed: Condvar,
 }
@@ -30,6 +31,19 @@ impl Cancel {
         level
     }
 
+    /// As [`Cancel::cancel`], by somebody who wants a pause and nothing else: nobody is to be asked what to do.
+    pub fn pause(&self) {
+        self.0.pause.store(true, Ordering::SeqCst);
+        if !self.is_cancelled() {
+            self.cancel();
+        }
+    }
+
+    /// Returns whether a pause is wanted and nothing else.
+    pub fn wants_pause(&self) -> bool {
+        self.0.pause.load(Ordering::SeqCst)
+    }
+
     /// Returns whether somebody cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.level.load(Ordering::SeqCst) > 0
@@ -42,6 +56,7 @@ impl Cancel {
 
     /// Takes the request back: the operator chose to go on, or undo begins.
     pub fn reset(&self) {
+        self.0.pause.store(false, Ordering::SeqCst);
         self.0.level.store(0, Ordering::SeqCst);
     }
 

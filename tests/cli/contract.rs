@@ -17,6 +17,7 @@ fn help_names_every_subcommand_and_exit_status() {
       plan         Say what a run would do, reading for real and changing nothing
       check        Check runbooks without running them
       resume       Take a run up where it stopped
+      pause        Ask the process that drives a run to pause it, and wait for that
       rollback     Undo what a run did
       runs         List runs, newest first
       show         Show what a run did

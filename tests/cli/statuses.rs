@@ -196,6 +196,25 @@ fn an_interrupt_rolls_back_with_1_where_that_is_wanted() {
 }
 
 #[test]
+fn another_operator_pauses_a_run() {
+    let cli = Cli::new();
+    let said = cli.run(&["pause", "last"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let child = begun(&cli, &["-e", LONG, "--on-interrupt", "rollback"]);
+
+    let said = cli.run(&["pause", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("is paused; `upgrade-host resume"), "{said:?}");
+    assert_eq!(cli.end(child).code, Some(130));
+    assert_eq!(cli.runs()[0]["status"], "paused");
+    assert!(!cli.path("undone").exists());
+    let said = cli.run(&["pause", "last"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("no process drives run") && said.err.contains("paused"), "{said:?}");
+}
+
+#[test]
 fn a_plan_that_cannot_go_on_is_2() {
     let said = Cli::new().run(&["plan", "-e", "fail(\"no\")"]);
     assert_eq!(said.code, Some(2), "{said:?}");
