@@ -17,6 +17,8 @@ pub(super) struct Tally {
     asks: usize,
     /// What cannot be undone.
     final_ones: Vec<String>,
+    /// How many changes stood before the point of no return, where there is one.
+    before_no_return: Option<usize>,
     /// Notes, and warnings, in their order.
     notes: Vec<(bool, String)>,
 }
@@ -27,6 +29,11 @@ impl Tally {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// From here on nothing is undone on its own.
+    pub(super) fn no_return(&mut self) {
+        self.before_no_return.get_or_insert(self.changes);
     }
 
     /// Counts a call, and returns its lines, to be indented.
@@ -95,8 +102,17 @@ impl Tally {
         first.push(Tone::Plain, &parts.join(", "));
         let mut lines = vec![first];
         if self.final_ones.is_empty() {
+            let text = match self.before_no_return {
+                None => "      everything can be undone",
+                Some(0) => {
+                    "      after the point of no return nothing is undone on its own: the operator decides"
+                }
+                Some(_) => {
+                    "      everything before the point of no return can be undone; after it the operator decides"
+                }
+            };
             if self.changes > 0 {
-                lines.push(Line::new().with(Tone::Plain, "      everything can be undone"));
+                lines.push(Line::new().with(Tone::Plain, text));
             }
         } else {
             let text = format!("      {} cannot be undone: ", self.final_ones.len());

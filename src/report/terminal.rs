@@ -302,6 +302,7 @@ impl Terminal {
             What::DebtOpened { what, locks_out } => self.debt_opened(event, what, *locks_out, out),
             What::DebtClosed { what, locks_out } => self.debt_closed(event, what, *locks_out, out),
             What::PointOfNoReturn { why } => {
+                self.tally.no_return();
                 self.approach(event, out);
                 self.space(out);
                 out.push(self.rule("point of no return", Tone::Warn));

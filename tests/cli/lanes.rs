@@ -140,6 +140,22 @@ fn attempt_and_retry_do_as_they_say() {
 }
 
 #[test]
+fn a_plan_says_how_far_there_is_a_way_back() {
+    let cli = Cli::new();
+    let sum = |code: &str| {
+        let said = cli.run(&["plan", "-e", code]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out
+    };
+    let change = "sh(\"true\", #{ undo: \"true\" });";
+    assert!(sum(change).contains("everything can be undone"));
+    let passed = sum(&format!("{change} point_of_no_return(\"x\"); {change}"));
+    assert!(passed.contains("everything before the point of no return can be undone"), "{passed}");
+    let first = sum(&format!("point_of_no_return(\"x\"); {change}"));
+    assert!(first.contains("nothing is undone on its own"), "{first}");
+}
+
+#[test]
 fn a_plan_does_not_evaluate_what_is_verified() {
     let cli = Cli::new();
     cli.write("book.rhai", "//! A book\nstep(\"check\", || verify(\"the file is there\", || output(\"cat nowhere\") == \"\"));\n");
