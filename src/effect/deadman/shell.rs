@@ -137,7 +137,11 @@ END
   fi
   stop
 fi
-runs() { grep -qx atd /proc/[0-9]*/comm 2>/dev/null; }
+# By its own note: a process of that name may be of a container.
+runs() {
+  { read -r q </run/atd.pid || read -r q </var/run/atd.pid; } 2>/dev/null
+  [ -n "$q" ] && grep -qx atd "/proc/$q/comm" 2>/dev/null
+}
 if command -v at >/dev/null 2>&1 && command -v atq >/dev/null 2>&1 && runs; then
   echo at >by
   echo "sh '$D/fire' at" | at now + $((($2 + 59) / 60)) minutes 2>&1 | sed -n 's/^job \([0-9]*\) .*/\1/p' >jobs
