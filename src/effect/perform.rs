@@ -15,6 +15,7 @@ use super::lane::{Inside, Lane, Undo};
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
 use crate::event::{CallEnd, PlanState, Planned, What};
+use crate::failpoint::{Spot, passed};
 use crate::journal::{Body, DebtChange, Inverse, Outcome, Recall, Recorded};
 
 /// Performs a query; see [`perform`].
@@ -329,9 +330,11 @@ impl<A: Action> One<'_, A> {
     /// Decides an intent without outcome: it happened, it is done again, or the operator says.
     fn settle(&self, before: &mut A::Before, pause: Duration) -> Result<A::Output> {
         self.cx.sleep(pause)?;
+        passed(Spot::Reconcile);
         let found = self.reconnecting(|| {
             self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
         });
+        passed(Spot::Reconciled);
         match found {
             Ok(Reconciled::Done(output)) => Ok(output),
             Ok(Reconciled::Redo) => self.carry_out(before),
