@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     target.port = port;
     target.identities = vec![dir.path().join("id")];
     target.known_hosts = vec![dir.path().join("known_hosts")];
-    target.use_agent = false;
+    target.agent = upgrade_host::transport::ssh::AgentSocket::Off;
     let ssh = Ssh::new(target, Arc::new(Unattended));
     let cancel = Cancel::new();
     let bare = Command::list(["true"]).reading();

@@ -208,6 +208,8 @@ pub enum Stop {
     Journal(String),
     /// Another run has taken over a target of this one. Never triggers undo: this run has no say there any more.
     Fenced(String),
+    /// A dead-man switch took a change of the run back, so that going on would be wrong.
+    Fired(String),
     /// Replay for `rollback` has reached the end of what was recorded.
     EndOfRecord,
     /// A limit of the script engine was reached.
@@ -223,7 +225,7 @@ impl fmt::Display for Stop {
                 write!(f, "the script does not match the journal at {}", mismatch.attempted)
             }
             Self::Journal(why) => write!(f, "journal: {why}"),
-            Self::Fenced(why) => f.write_str(why),
+            Self::Fenced(why) | Self::Fired(why) => f.write_str(why),
             Self::EndOfRecord => f.write_str("end of the recorded calls"),
             Self::Limit(why) => write!(f, "limit reached: {why}"),
         }

@@ -132,6 +132,78 @@ impl Status {
     }
 }
 
+/// How a dead-man switch stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "deadman", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeadmanState {
+    /// It is about to be armed.
+    Arming {
+        /// When it is to fire.
+        due: Timestamp,
+    },
+    /// It is armed.
+    Armed {
+        /// When it fires unless its deadline is moved on.
+        due: Timestamp,
+        /// What waits on the target: `systemd`, `at` or `sh`.
+        by: String,
+        /// Whether it survives a reboot of the target.
+        reboot: bool,
+    },
+    /// It was disarmed.
+    Disarmed,
+    /// It fired: the change was taken back on the target.
+    Fired {
+        /// When.
+        at: Timestamp,
+        /// How the inverse ended; none if that is not known.
+        status: Option<i32>,
+    },
+    /// It is not there any more, and did not fire.
+    Gone,
+}
+
+impl DeadmanState {
+    /// Says it for people; `what` is what the change does.
+    pub fn say(&self, what: &str) -> String {
+        let time = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        match self {
+            Self::Arming { due } => {
+                format!("dead-man switch to be armed: {what}, until {}", time(due))
+            }
+            Self::Armed { due, by, reboot } => {
+                let note = match (by.as_str(), reboot) {
+                    ("at", _) => " (by at, rounded up to the minute)".to_owned(),
+                    (by, true) => format!(" (by {by})"),
+                    (by, false) => {
+                        format!(" (by {by}; it does not survive a reboot of the target)")
+                    }
+                };
+                format!(
+                    "dead-man switch armed: {what}, taken back at {} without us{note}",
+                    time(due)
+                )
+            }
+            Self::Disarmed => format!("dead-man switch disarmed: {what}"),
+            Self::Fired { at, status: Some(0) } => {
+                format!("dead-man switch fired at {} and took this back: {what}", time(at))
+            }
+            Self::Fired { at, status: Some(status) } => format!(
+                "dead-man switch fired at {}, but what was to take it back ended with status {status}: {what}",
+                time(at)
+            ),
+            Self::Fired { at, status: None } => format!(
+                "dead-man switch fired by {}, and it is not known how that ended: {what}",
+                time(at)
+            ),
+            Self::Gone => {
+                format!("dead-man switch is not armed any more, and did not fire: {what}")
+            }
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -236,6 +308,13 @@ pub enum What {
         what: String,
         /// Whether users had been locked out by it.
         locks_out: bool,
+    },
+    /// A dead-man switch was armed, was disarmed or fired.
+    Deadman {
+        /// What the change does that it takes back.
+        what: String,
+        /// How it stands.
+        state: DeadmanState,
     },
     /// The point of no return was passed.
     PointOfNoReturn {

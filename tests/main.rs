@@ -6,6 +6,7 @@ mod adapters;
 mod architecture;
 mod cli;
 mod lab;
+mod link;
 mod repl;
 mod support;
 mod sweep;

@@ -54,6 +54,7 @@ impl Exit {
             Stop::Cancelled => Self::Interrupted,
             Stop::Paused(pause) if pause.unknown => Self::Unknown,
             Stop::Paused(_) | Stop::Fenced(_) => Self::Paused,
+            Stop::Fired(_) => Self::DeadMan,
             Stop::Mismatch(_) | Stop::Journal(_) | Stop::EndOfRecord => Self::Journal,
             Stop::Limit(_) => Self::Failed,
         }
@@ -108,9 +109,10 @@ mod tests {
             paused(true),
             Stop::Journal(String::new()),
             Stop::EndOfRecord,
+            Stop::Fired(String::new()),
         ]
         .map(|stop| Exit::of_stop(&stop).code());
-        assert_eq!(numbers, [130, 3, 5, 6, 6]);
+        assert_eq!(numbers, [130, 3, 5, 6, 6, 7]);
         assert_eq!((Exit::Invalid.code(), Exit::DeadMan.code()), (2, 7));
     }
 }

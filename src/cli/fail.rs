@@ -77,6 +77,7 @@ pub(crate) fn ended(ui: &Ui, ended: &Ended, sources: crate::report::Sources<'_>)
         (_, Status::Planned) if ended.failure.is_some() => Exit::Invalid,
         (_, Status::Planned) if ended.stop.is_none() => Exit::Done,
         (Some(Stop::Journal(_) | Stop::Mismatch(_)), _) => Exit::Journal,
+        (Some(Stop::Fired(_)), _) => Exit::DeadMan,
         _ if ended.interrupted && ended.status == Status::Paused => Exit::Interrupted,
         // It was what `rollback` was asked for.
         (_, Status::RolledBack)

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::Cx;
+use super::deadman::Switch;
 use super::lane::Lane;
 use crate::call::Access;
 use crate::error::{Failure, Result};
@@ -98,6 +99,15 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// Says how it is taken back.
     fn inverse(&self, before: &Self::Before) -> Inverse;
+
+    /// Returns the dead-man switch that is to be armed on the target before it is done, if the runbook asks for one and
+    /// there would be something to take back.
+    ///
+    /// # Errors
+    /// A failure of kind `input` if its inverse cannot be said as a command. Then nothing is done.
+    fn deadman(&self, _cx: &Cx<'_>, _before: &Self::Before) -> Result<Option<Switch>> {
+        Ok(None)
+    }
 
     /// Says what it does to the list of obligations.
     fn owes(&self, before: &Self::Before) -> Owes;

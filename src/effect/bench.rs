@@ -160,6 +160,7 @@ impl Bench {
             chosen: super::Chosen::default(),
             locks: super::Locks::new(self.dir.path().display().to_string(), "bench", false),
             touched: Mutex::default(),
+            switches: super::Switches::new(&records),
         };
         Lane::main(Arc::new(run), target)
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ask::Asker;
+use super::deadman::Switches;
 use super::lane::{App, Inside, Lane};
 use super::lock::Locks;
 use super::obligation::Obligations;
@@ -107,8 +108,10 @@ pub struct Target {
     pub params: BTreeMap<String, Value>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// What was found out about it, read once per process; never a change.
+    /// What was found out about it, read once per process and forgotten when it reboots; never a change.
     pub cache: Mutex<BTreeMap<String, Value>>,
+    /// The boot id that it had at the last contact, where that is known.
+    pub boot: Mutex<Option<String>>,
     /// Whether commands on it become root through sudo.
     pub sudo: bool,
 }
@@ -122,8 +125,16 @@ impl Target {
             params: BTreeMap::new(),
             tags: Vec::new(),
             cache: Mutex::new(BTreeMap::new()),
+            boot: Mutex::new(None),
             sudo: false,
         }
+    }
+}
+
+impl Target {
+    /// Says that it was rebooted, for people.
+    fn rebooted(&self) -> String {
+        format!("{} was rebooted meanwhile; the run goes on", self.name)
     }
 }
 
@@ -216,6 +227,8 @@ pub struct Run {
     pub chosen: Chosen,
     /// Where something may have been left that the end of the run removes, by target and user.
     pub touched: Mutex<BTreeMap<(String, String), Touched>>,
+    /// The dead-man switches that are armed on targets.
+    pub switches: Switches,
 }
 
 /// A target on which something may have been left.
@@ -322,7 +335,8 @@ impl Cx<'_> {
         };
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let call = self.call.to_string();
-        let result = self.target.transport.exec(command, &run.cancel, &mut |stream, bytes| {
+        let given = self.tied(command)?;
+        let result = self.target.transport.exec(&given, &run.cancel, &mut |stream, bytes| {
             watch(stream, bytes);
             if tell {
                 let lines = if stream == Stream::Out { &mut out } else { &mut err };
@@ -334,8 +348,24 @@ impl Cx<'_> {
             err.finish(|line| self.tell_line(&call, Stream::Err, line));
         }
         let exit = result.map_err(|error| self.failed(error, Some(command)))?;
+        self.notice_reboot();
         self.passed(command, &exit)?;
         Ok(exit)
+    }
+
+    /// Tells the operator if the target was rebooted since the last command, and forgets what was found out about it.
+    fn notice_reboot(&self) {
+        let Some(boot) = self.target.transport.boot_id() else { return };
+        let mut known = self.target.boot.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() == Some(&boot) {
+            return;
+        }
+        let before = known.replace(boot);
+        drop(known);
+        if before.is_some() {
+            self.target.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.lane.emit(What::Warning { text: self.target.rebooted() });
+        }
     }
 
     pub(super) fn tell_line(&self, call: &str, stream: Stream, line: &str) {
@@ -357,7 +387,9 @@ impl Cx<'_> {
         if exit.success() { Ok(exit.out()) } else { Err(self.exit_failure(&command, &exit).into()) }
     }
 
-    /// Runs one of our own constant shell scripts that changes something, and returns its standard output.
+    /// Runs one of our own constant shell scripts that changes something, and returns its standard output. After a lost
+    /// connection what is left of it is ended, for it is given again; and its standard input may have ended early, which
+    /// it must notice.
     ///
     /// # Errors
     /// A failure of kind `exit` if its status is not 0.
@@ -367,7 +399,7 @@ impl Cx<'_> {
         arguments: impl IntoIterator<Item = S>,
         stdin: &[u8],
     ) -> Result<String> {
-        let command = Command::script(script, arguments).stdin(stdin);
+        let command = Command::script(script, arguments).stdin(stdin).tied(Duration::ZERO);
         let exit = self.quiet(&command)?;
         if exit.success() { Ok(exit.out()) } else { Err(self.exit_failure(&command, &exit).into()) }
     }

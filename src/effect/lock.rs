@@ -139,6 +139,20 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Returns whether the journal of `run` knows that this one is over.
+    fn is_over(&self, run: &Run) -> bool {
+        self.controller == run.locks.controller
+            && run.store.as_ref().is_some_and(|store| {
+                store.find(&self.run).is_ok_and(|found| {
+                    found.id == self.run
+                        && matches!(found.status, Status::Done | Status::RolledBack)
+                        && !store.is_held(&found.id)
+                })
+            })
+    }
+}
+
 /// What a run holds.
 #[derive(Clone, Debug)]
 struct Held {
@@ -326,23 +340,12 @@ impl Cx<'_> {
             };
             let holder = Holder::read(record);
             // What this very journal knows to be over, and could not give back, is in nobody's way.
-            if displace.is_empty() && self.is_over(run, &holder) {
+            if displace.is_empty() && holder.is_over(run) {
                 displace.clone_from(&holder.run);
                 continue;
             }
             return Err(self.taken(&holder).into());
         }
-    }
-
-    fn is_over(&self, run: &Run, holder: &Holder) -> bool {
-        holder.controller == run.locks.controller
-            && run.store.as_ref().is_some_and(|store| {
-                store.find(&holder.run).is_ok_and(|found| {
-                    found.id == holder.run
-                        && matches!(found.status, Status::Done | Status::RolledBack)
-                        && !store.is_held(&found.id)
-                })
-            })
     }
 
     fn taken(&self, holder: &Holder) -> Failure {

@@ -7,6 +7,7 @@ mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;
+mod deadman;
 mod detached;
 mod lane;
 mod lock;
@@ -15,6 +16,7 @@ mod perform;
 mod redact;
 mod registry;
 mod rollback;
+mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};
@@ -22,6 +24,7 @@ pub use context::{
     Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
     Target, Targets, Window, tail,
 };
+pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
 pub use obligation::{Obligations, Open};

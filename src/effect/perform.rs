@@ -1,7 +1,7 @@
 //! The funnel. One straight function, not middleware: the order is the meaning.
 //!
 //! cancelled? → recall from the journal → look → plan (already so?) → in plan mode: report and assume → intent, prior
-//! state, inverse and obligation, durable → apply (reconnect, reconcile) → redact → outcome, durable → event
+//! state, inverse and obligation, durable → arm the dead-man switch → apply (reconnect, reconcile) → redact → outcome, durable → event
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::action::{Action, Asked, Owes, Plan, Query, Reconciled};
 use super::ask::Question;
 use super::context::{Cx, Mode};
+use super::deadman;
 use super::lane::{Inside, Lane, Undo};
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
@@ -59,6 +60,7 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
     match recall {
         Recall::Mismatch(mismatch) => Err(Stop::Mismatch(mismatch).into()),
         Recall::Ended(recorded) => one.recalled(*recorded),
+        Recall::Fired(recorded) if rebuilding => one.recalled(*recorded),
         Recall::Pending(recorded) | Recall::Again(recorded) if rebuilding => {
             one.remember(&recorded);
             Err(Stop::EndOfRecord.into())
@@ -66,20 +68,40 @@ pub fn perform<A: Action>(lane: &Lane, place: Option<Place>, action: &A) -> Resu
         Recall::New if rebuilding => Err(Stop::EndOfRecord.into()),
         Recall::Pending(recorded) => {
             one.remember(&recorded);
+            one.check()?;
             one.began();
             let mut before = decode::<A::Before>(&call, recorded.before)?;
-            let settled = one.settle(&mut before, Duration::ZERO);
+            let mut trouble = Trouble::new(run.reconnect);
+            let settled = one
+                .hold()
+                .and_then(|()| one.arm(&before))
+                .and_then(|()| one.settle(&mut before, Duration::ZERO, &mut trouble));
             one.end(&before, settled)
+        }
+        Recall::Fired(mut recorded) => {
+            // It was met when the switch fired, and is opened anew.
+            recorded.opens = None;
+            one.remember(&recorded);
+            one.check()?;
+            one.began();
+            let mut before = decode::<A::Before>(&call, recorded.before)?;
+            // A try of its own, also for what leaves receipts.
+            let back = Failure::new(Kind::Conflict, "its dead-man switch took it back");
+            action.again(&mut before, &back);
+            one.intend(&before)?;
+            let applied = one.arm(&before).and_then(|()| one.carry_out(&mut before));
+            one.end(&before, applied)
         }
         Recall::Again(recorded) if recorded.inverse.is_some() => {
             one.remember(&recorded);
+            one.check()?;
             one.began();
             let mut before = decode::<A::Before>(&call, recorded.before)?;
             if let Some(Outcome::Failed { failure }) = &recorded.outcome {
                 action.again(&mut before, failure);
             }
             one.intend(&before)?;
-            let applied = one.carry_out(&mut before);
+            let applied = one.arm(&before).and_then(|()| one.carry_out(&mut before));
             one.end(&before, applied)
         }
         Recall::Again(_) | Recall::New => one.live(),
@@ -110,6 +132,39 @@ fn nested<A: Action>(lane: &Lane, inside: Inside, action: &A) -> Result<A::Outpu
             .into())
         }
         Plan::Real | Plan::Would { .. } => action.apply(&cx, &before),
+    }
+}
+
+/// How long a try must have lasted so that the link counts as one that works.
+const HELD: Duration = Duration::from_secs(60);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A link that breaks again and again while the same thing is under way: tried again ever more slowly, up to a limit.
+/// What gets on in between, as a long copy does, may break as often as it likes.
+struct Trouble {
+    limit: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Trouble {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: None, pause: Duration::from_secs(1) }
+    }
+
+    /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
+    fn again(&mut self, started: Instant) -> Option<Duration> {
+        if started.elapsed() >= HELD.min(self.limit) {
+            *self = Self::new(self.limit);
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.limit {
+            return None;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
     }
 }
 
@@ -167,6 +222,7 @@ impl<A: Action> One<'_, A> {
 
     fn live(&self) -> Result<A::Output> {
         let planning = self.lane.run().mode == Mode::Plan;
+        self.check()?;
         if A::ACCESS == Access::Read {
             self.began();
             let output = self.reconnecting(|| {
@@ -191,11 +247,13 @@ impl<A: Action> One<'_, A> {
                 Ok(output)
             }
             Plan::Already(output) => {
-                let closes = match self.action.owes(&before) {
+                let owes = self.action.owes(&before);
+                let result = self.disarm(Ok(output), &owes);
+                let closes = match owes {
                     Owes::Closes(key) => Some(key),
                     _ => None,
                 };
-                self.end_without_intent(Ok(output), closes)
+                self.end_without_intent(result, closes)
             }
             Plan::Real => {
                 if planning {
@@ -206,7 +264,15 @@ impl<A: Action> One<'_, A> {
                 });
                 self.end_without_intent(output, None)
             }
-            Plan::Would { changes, output, after } if planning => {
+            Plan::Would { mut changes, output, after } if planning => {
+                if let Some(switch) = self.switch(&before)? {
+                    let after = Duration::from_millis(switch.deadman.after_ms);
+                    let after = crate::units::say_duration(after);
+                    changes.insert(
+                        0,
+                        format!("arm a dead-man switch that takes it back after {after}"),
+                    );
+                }
                 self.action.remember(self.lane, &before);
                 if let (Some(subject), Some(after)) = (self.action.subject(), after) {
                     let key = (self.cx.target.name.clone(), subject);
@@ -227,14 +293,57 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { .. } => {
+                if let Err(halt) = self.switch(&before) {
+                    return self.end_without_intent(Err(halt), None);
+                }
                 self.intend(&before)?;
                 if A::ACCESS == Access::Change {
                     self.push_undo(self.action.inverse(&before));
                 }
-                let applied = self.carry_out(&mut before);
+                let applied = self.arm(&before).and_then(|()| self.carry_out(&mut before));
                 self.end(&before, applied)
             }
         }
+    }
+
+    fn switch(&self, before: &A::Before) -> Result<Option<deadman::Switch>> {
+        self.lane.within(Inside::Looking, || self.action.deadman(&self.cx, before))
+    }
+
+    /// Arms the dead-man switch of the call, if it has one. Nothing is applied unless it is armed.
+    fn arm(&self, before: &A::Before) -> Result<()> {
+        let Some(switch) = self.switch(before)? else { return Ok(()) };
+        let key = match self.action.owes(before) {
+            Owes::Opens(debt) => Some(debt.key),
+            _ => None,
+        };
+        let what = self.lane.run().redactor.text(&self.action.summary());
+        self.reconnecting(|| deadman::arm(&self.cx, &switch, key.clone(), what.clone()))
+    }
+
+    /// Makes sure that no dead-man switch has taken back what this run did on the target: going on would be wrong then.
+    fn check(&self) -> Result<()> {
+        let run = self.lane.run();
+        if run.mode == Mode::Plan {
+            return Ok(());
+        }
+        self.reconnecting(|| deadman::look(&self.cx))?;
+        match run.switches.fired(&self.cx.target.name) {
+            Some(why) if !self.lane.is_undoing() => Err(Stop::Fired(why).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Disarms the switch of the obligation that this call meets or hands over.
+    fn disarm(&self, result: Result<A::Output>, owes: &Owes) -> Result<A::Output> {
+        let output = result?;
+        if let (Owes::Closes(key) | Owes::Keeps { key, .. }, Mode::Run | Mode::Rebuild) =
+            (owes, self.lane.run().mode)
+        {
+            self.reconnecting(|| deadman::disarm(&self.cx, key))?;
+            self.check()?;
+        }
+        Ok(output)
     }
 
     fn look(&self) -> Result<A::Before> {
@@ -314,34 +423,66 @@ impl<A: Action> One<'_, A> {
 
     /// Applies; when the way to the target broke meanwhile, or what became of it cannot be told, finds out and goes on.
     fn carry_out(&self, before: &mut A::Before) -> Result<A::Output> {
+        self.attempt(before, &mut Trouble::new(self.lane.run().reconnect))
+    }
+
+    fn attempt(&self, before: &mut A::Before, trouble: &mut Trouble) -> Result<A::Output> {
         self.hold()?;
+        let started = Instant::now();
         match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
-            Err(Halt::Failure(failure)) if failure.lost => {
-                self.cx.warn(format!("{failure}; finding out what became of it"));
-                self.settle(before, Duration::from_secs(1))
-            }
+            Err(Halt::Failure(failure)) if failure.lost => match trouble.again(started) {
+                Some(pause) => {
+                    self.cx.warn(format!("{failure}; finding out what became of it"));
+                    self.lane.run().switches.doubt(&self.cx.target.name);
+                    self.settle(before, pause, trouble)
+                }
+                None => self.give_up(failure),
+            },
             Err(Halt::Failure(failure)) if failure.kind == Kind::Unknown => {
-                self.settle(before, Duration::ZERO)
+                self.settle(before, Duration::ZERO, trouble)
+            }
+            Err(Halt::Failure(failure)) if self.switch(before)?.is_some() => {
+                // It may have failed for nothing but that: its switch took it back meanwhile.
+                self.lane.run().switches.doubt(&self.cx.target.name);
+                self.check()?;
+                Err(Halt::Failure(failure))
             }
             result => result,
         }
     }
 
     /// Decides an intent without outcome: it happened, it is done again, or the operator says.
-    fn settle(&self, before: &mut A::Before, pause: Duration) -> Result<A::Output> {
+    fn settle(
+        &self,
+        before: &mut A::Before,
+        pause: Duration,
+        trouble: &mut Trouble,
+    ) -> Result<A::Output> {
         self.cx.sleep(pause)?;
         passed(Spot::Reconcile);
+        // Where the change cut our own way, its switch gave it back; doing it again would only cut it again.
+        self.check()?;
         let found = self.reconnecting(|| {
             self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
         });
         passed(Spot::Reconciled);
         match found {
             Ok(Reconciled::Done(output)) => Ok(output),
-            Ok(Reconciled::Redo) => self.carry_out(before),
+            Ok(Reconciled::Redo) => self.attempt(before, trouble),
             Ok(Reconciled::Again(why)) => self.anew(before, &why),
             Ok(Reconciled::Unknown(why)) => self.decide(before, &why),
             Err(halt) => Err(halt),
         }
+    }
+
+    /// Pauses the run, for the way to the target stays broken; an undo fails instead, and the others go on.
+    fn give_up<T>(&self, failure: Box<Failure>) -> Result<T> {
+        if self.lane.is_undoing() {
+            return Err(Halt::Failure(failure));
+        }
+        let limit = crate::units::say_duration(self.lane.run().reconnect);
+        let why = format!("{failure}; gave up after {limit}");
+        Err(Stop::Paused(Pause { why, until: None, unknown: false }).into())
     }
 
     /// Does it anew, as a try of its own that is on record before it begins.
@@ -425,15 +566,9 @@ impl<A: Action> One<'_, A> {
                 result => return result,
             };
             if since.elapsed() >= run.reconnect {
-                if self.lane.is_undoing() {
-                    return Err(Halt::Failure(failure));
-                }
-                let why = format!(
-                    "{failure}; gave up after {}",
-                    crate::units::say_duration(run.reconnect)
-                );
-                return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
+                return self.give_up(failure);
             }
+            run.switches.doubt(&self.cx.target.name);
             if !std::mem::replace(&mut told, true) {
                 self.cx.warn(format!(
                     "{failure}; trying again for {}",
@@ -443,13 +578,15 @@ impl<A: Action> One<'_, A> {
             self.cx.sleep(pause.min(
                 run.reconnect.saturating_sub(since.elapsed()).max(Duration::from_millis(50)),
             ))?;
-            pause = (pause * 2).min(Duration::from_secs(15));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     /// Ends a call that has an intent.
     fn end(&self, before: &A::Before, result: Result<A::Output>) -> Result<A::Output> {
-        let closes = match self.action.owes(before) {
+        let owes = self.action.owes(before);
+        let result = self.disarm(result, &owes);
+        let closes = match owes {
             Owes::Closes(key) => Some(key),
             _ => None,
         };

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::deadman;
 use super::lane::{Lane, Undo};
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::What;
@@ -46,6 +47,7 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
                 undone.left.push(what);
                 continue;
             }
+            Undo::Inverse { of, target, .. } if took_back(lane, &of, &target) => Ok(()),
             Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. }, .. } => {
                 passed(Spot::Undo);
                 lane.run().targets.get(&target).and_then(|target| {
@@ -72,6 +74,11 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
         }
     }
     Ok(undone)
+}
+
+/// Asks the target whether a dead-man switch was faster. If it cannot be asked, the undo itself fails and says so.
+fn took_back(lane: &Lane, of: &crate::call::CallKey, target: &str) -> bool {
+    deadman::took_back(lane, of, target).unwrap_or(false)
 }
 
 /// Lanes that ran side by side are undone side by side.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::record::{Body, Debt, Inverse, Outcome, Record};
 use crate::call::{Access, CallKey};
 use crate::error::{Mismatch, Place};
+use crate::event::DeadmanState;
 
 /// A call as the journal has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +51,8 @@ pub enum Recall {
     Pending(Box<Recorded>),
     /// Its failure ended the run; it is tried again with the state that was found before the first try.
     Again(Box<Recorded>),
+    /// Its dead-man switch fired since: to go on, it is done again with the state that was found before the first time.
+    Fired(Box<Recorded>),
     /// It is not the call that was recorded here.
     Mismatch(Box<Mismatch>),
 }
@@ -66,6 +69,8 @@ pub struct Cursor {
     calls: HashMap<CallKey, Recorded>,
     lanes: HashMap<String, LaneRecord>,
     again: HashSet<String>,
+    /// The calls that were taken back on the target by their dead-man switch since.
+    fired: HashSet<CallKey>,
     /// What was told and is no call: steps, notes, and that the script is through.
     told: Vec<Body>,
     /// The lanes that are known to have begun.
@@ -92,6 +97,7 @@ impl Cursor {
                     closes,
                     ..
                 } => {
+                    cursor.fired.remove(call);
                     cursor.add(Recorded {
                         call: call.clone(),
                         access: *access,
@@ -128,6 +134,9 @@ impl Cursor {
                         recorded.outcome = Some(outcome.clone());
                         recorded.ended = Some(record.at);
                     }
+                }
+                Body::Deadman { call, state: DeadmanState::Fired { .. }, .. } => {
+                    cursor.fired.insert(call.clone());
                 }
                 Body::Ended { failed, .. } => cursor.again.extend(failed.iter().cloned()),
                 Body::Step { .. } | Body::Note { .. } | Body::Closing => {
@@ -247,6 +256,7 @@ impl Cursor {
 
     fn answer(&self, recorded: Recorded) -> Recall {
         match &recorded.outcome {
+            _ if self.fired.contains(&recorded.call) => Recall::Fired(Box::new(recorded)),
             None => Recall::Pending(Box::new(recorded)),
             Some(Outcome::Failed { .. }) if self.again.contains(&recorded.call.to_string()) => {
                 Recall::Again(Box::new(recorded))

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Place};
-use crate::event::Status;
+use crate::event::{DeadmanState, Status};
 
 /// The version of the format that this program writes.
 pub const FORMAT: u32 = 1;
@@ -135,6 +135,25 @@ pub enum Body {
         closes: Option<String>,
         /// Where it stands in the runbook.
         place: Option<Place>,
+    },
+    /// How a dead-man switch stands. About to be armed: durable before that happens.
+    Deadman {
+        /// The call whose change it takes back.
+        call: CallKey,
+        /// The target.
+        target: String,
+        /// The key of the obligation whose end disarms it; without one, the end of the run does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// What the change does, for people.
+        what: String,
+        /// How long the target waits for us, in milliseconds.
+        after_ms: u64,
+        /// Whether its deadline does not move on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fixed: bool,
+        /// How it stands.
+        state: DeadmanState,
     },
     /// A step begins or ends; for reports and learned durations, not for replay.
     Step {

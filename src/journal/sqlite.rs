@@ -104,6 +104,16 @@ impl Sqlite {
             .mode(0o700)
             .create(&locks)
             .map_err(|error| io(&locks, error.to_string()))?;
+        // One process at a time: a file that is turned into a journal is locked in a way that nobody waits for.
+        let opening = locks.join("opening");
+        let _opening = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&opening)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|error| io(&opening, error.to_string()))?;
         // The file before SQLite makes it, so that no moment exists in which others could read it. WAL and shared
         // memory files take their mode from it.
         match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
@@ -659,6 +669,25 @@ mod tests {
         assert!(store.is_held("r1"));
         drop(hold);
         assert!(!store.is_held("r1"));
+    }
+
+    #[test]
+    fn many_who_open_a_new_journal_at_once_all_can() {
+        for _ in 0..5 {
+            let dir = tempfile::tempdir().unwrap();
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let path = dir.path();
+                    scope.spawn(move || {
+                        for _ in 0..5 {
+                            let store = Sqlite::open(path).unwrap();
+                            let _known = store.create(&run(&format!("r{number}")));
+                            store.runs().unwrap();
+                        }
+                    });
+                }
+            });
+        }
     }
 
     #[test]

@@ -24,8 +24,13 @@ const FAILURES_IN_A_ROW: u32 = 5;
 const VERBS: &[(&str, &str)] = &[
     ("users", "list users"),
     ("user_set", "suspend or resume users"),
+    ("user_set_command", "say as a command how users are resumed, which `deadman` needs"),
     ("replication", "tell how the replication stands"),
     ("replication_set", "switch the replication"),
+    (
+        "replication_set_command",
+        "say as a command how the replication is switched, which `deadman` needs",
+    ),
     ("jobs", "list running jobs"),
     ("health", "check the health of its application"),
     ("version", "tell the version of its application"),

@@ -112,6 +112,7 @@ pub(super) fn worst(halts: impl IntoIterator<Item = Halt>) -> Option<Halt> {
                 Halt::Stop(Stop::Limit(_) | Stop::Fenced(_)) => 2,
                 Halt::Stop(Stop::Cancelled) => 3,
                 Halt::Failure(_) => 4,
+                Halt::Stop(Stop::Fired(_)) => 5,
                 Halt::Stop(Stop::Paused(pause)) if pause.unknown => 5,
                 Halt::Stop(Stop::Paused(_)) => 6,
                 Halt::Stop(Stop::EndOfRecord) => 7,

@@ -5,6 +5,7 @@ mod ask;
 pub mod bridge;
 pub mod closure;
 mod data;
+mod deadman;
 mod disk;
 mod each;
 mod exec;
@@ -20,6 +21,7 @@ mod network;
 mod notify;
 mod pace;
 mod params;
+mod reboot;
 mod replication;
 mod rolling;
 mod rsync;
@@ -52,6 +54,7 @@ const FAMILIES: &[Family] = &[
     (disk::register, disk::actions),
     (service::register, service::actions),
     (network::register, network::actions),
+    (reboot::register, reboot::actions),
     (http::register, http::actions),
     (data::register, data::actions),
     (log::register, log::actions),

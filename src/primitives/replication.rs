@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 
 use super::app::{Patience, can, current, millis, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
+use super::deadman::{DEADMAN, adapter_text, deadman};
 use super::flow;
 use super::pace::Pace;
 use crate::call::Access;
-use crate::effect::{Action, App, Cx, Owes, Plan, Query, Reconciled, Registry, inverse_of};
+use crate::effect::{
+    Action, App, Cx, Deadman, Owes, Plan, Query, Reconciled, Registry, inverse_of,
+};
 use crate::error::{Failure, Halt, Kind, Result};
 use crate::event::Progress;
 use crate::journal::{Debt, Inverse};
@@ -45,10 +48,11 @@ const REPLICATION: Primitive = Primitive {
             "Why it stays off whatever happens: neither a failure nor a rollback switches it on, and it stays owed until `replication(true)`.",
         ),
         field("due", Type::Duration, "", "With `keep_off`: by when it is owed, from now on."),
+        DEADMAN,
     ],
     returns: "bool: true if it changed something",
     example: r#"replication(false, #{ keep_off: "it is the safety copy until checkout" });"#,
-    failure: "`check` if the application still says otherwise at the end; what the adapter fails with.",
+    failure: "`input` if `deadman` is given and the adapter cannot say as a command how it is switched on (`command` can, `ahsay_obs` with `driver` = `command`); `check` if the application still says otherwise at the end; what the adapter fails with.",
     plan: "Says how it stands and what would change.",
     undo: "Sets it back; with `keep_off` it only makes sure that the application answers. Off, it is owed until it is on again.",
     resume: "Looks again; switches if it is not so yet.",
@@ -155,6 +159,8 @@ pub(super) struct Switch {
     mend: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadman: Option<Deadman>,
 }
 
 fn word(on: bool) -> &'static str {
@@ -279,7 +285,18 @@ impl Action for Switch {
             return Inverse::Nothing { why: format!("replication was {} before", word(self.on)) };
         }
         let kept = self.keep_off.is_some();
-        inverse_of(&Self { on: self.on == kept, mend: kept, ..self.clone() })
+        inverse_of(&Self { on: self.on == kept, mend: kept, deadman: None, ..self.clone() })
+    }
+
+    fn deadman(
+        &self,
+        cx: &Cx<'_>,
+        before: &Option<Standing>,
+    ) -> Result<Option<crate::effect::Switch>> {
+        let off = !self.is_so(before.as_ref());
+        let Some(deadman) = self.deadman.filter(|_| off) else { return Ok(None) };
+        let line = adapter_text(cx, &self.app, "replication_set_command", &[json!(!self.on)])?;
+        Ok(Some(crate::effect::Switch { deadman, inverse: line + "\n" }))
     }
 
     fn owes(&self, before: &Option<Standing>) -> Owes {
@@ -445,6 +462,11 @@ fn switch(ctx: &NativeCallContext<'_>, on: bool, options: Map) -> RhaiResultOf<b
     if keep_off.is_none() && options.has("due") {
         return Err(options.wrong("due", "it goes with `keep_off` only"));
     }
+    let deadman = deadman(&options)?;
+    if deadman.is_some() && (on || keep_off.is_some()) {
+        let why = "it goes with `replication(false)` only, and not with `keep_off`";
+        return Err(options.wrong("deadman", why));
+    }
     let mut app = current(ctx)?;
     if let Some(driver) = options.text("driver")
         && let Value::Object(settings) = &mut app.settings
@@ -453,8 +475,8 @@ fn switch(ctx: &NativeCallContext<'_>, on: bool, options: Map) -> RhaiResultOf<b
     }
     let timeout_ms = options.duration("timeout")?.map(millis);
     let due = options.duration("due")?.map(units::say_duration).unwrap_or_default();
-    let changed =
-        act(ctx, &Switch { app, on, keep_off: keep_off.clone(), mend: false, timeout_ms })?;
+    let action = Switch { app, on, keep_off: keep_off.clone(), mend: false, timeout_ms, deadman };
+    let changed = act(ctx, &action)?;
     if let (Some(reason), true) = (keep_off, changed) {
         flow::keep_off(ctx, &reason, &due)?;
     }

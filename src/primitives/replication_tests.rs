@@ -3,7 +3,7 @@ use crate::effect::{Mode, perform, roll_back};
 use crate::primitives::app::mock::{Mock, app, bench};
 
 fn to(on: bool) -> Switch {
-    Switch { app: app(), on, keep_off: None, mend: false, timeout_ms: Some(50) }
+    Switch { app: app(), on, keep_off: None, mend: false, timeout_ms: Some(50), deadman: None }
 }
 
 fn in_step(timeout_ms: u64) -> InStep {

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, lane, to_dynamic,
 };
+use super::deadman::{DEADMAN, deadman, text};
 use super::http;
 use super::pace::Pace;
 use crate::call::Access;
 use crate::effect::{
-    Action, Cx, Owes, Plan, Query, Reconciled, Registry, ServiceCommands, inverse_of,
+    Action, Cx, Deadman, Owes, Plan, Query, Reconciled, Registry, ServiceCommands, Switch,
+    inverse_of,
 };
 use crate::error::{Failure, Halt, Kind, Result};
 use crate::event::Progress;
@@ -28,32 +30,38 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest pause between two looks while waiting for a service.
 const PAUSE: Duration = Duration::from_millis(250);
 
-const OPTIONS: &[Field] = &[
-    field("timeout", Type::Duration, "\"3m\" to stop, \"2m\" to start", "How long it may take."),
-    field(
-        "start",
-        Type::Text,
-        "",
-        "A shell line that starts it, instead of systemd or an init script.",
-    ),
-    field("stop", Type::Text, "", "A shell line that stops it."),
-    field("status", Type::Text, "", "A shell line that ends with 0 while it runs."),
-    field("pid_file", Type::Text, "", "The file that holds its process id."),
-    field(
-        "process",
-        Type::Text,
-        "",
-        "An extended regular expression for the command line of its process.",
-    ),
-    field("port", Type::Int, "", "The TCP port on which it listens while it runs."),
-    field(
-        "url",
-        Type::Text,
-        "",
-        "A URL, seen from the target, that answers with 2xx once it is up.",
-    ),
-    field("manager", Type::Text, "found out", "`systemd`, `sysv` or `commands`."),
-];
+const TIMEOUT: Field =
+    field("timeout", Type::Duration, "\"3m\" to stop, \"2m\" to start", "How long it may take.");
+const BY_START: Field = field(
+    "start",
+    Type::Text,
+    "",
+    "A shell line that starts it, instead of systemd or an init script.",
+);
+const BY_STOP: Field = field("stop", Type::Text, "", "A shell line that stops it.");
+const BY_STATUS: Field =
+    field("status", Type::Text, "", "A shell line that ends with 0 while it runs.");
+const PID_FILE: Field = field("pid_file", Type::Text, "", "The file that holds its process id.");
+const PROCESS: Field = field(
+    "process",
+    Type::Text,
+    "",
+    "An extended regular expression for the command line of its process.",
+);
+const PORT: Field = field("port", Type::Int, "", "The TCP port on which it listens while it runs.");
+const URL: Field = field(
+    "url",
+    Type::Text,
+    "",
+    "A URL, seen from the target, that answers with 2xx once it is up.",
+);
+const MANAGER: Field =
+    field("manager", Type::Text, "found out", "`systemd`, `sysv` or `commands`.");
+
+const OPTIONS: &[Field] =
+    &[TIMEOUT, BY_START, BY_STOP, BY_STATUS, PID_FILE, PROCESS, PORT, URL, MANAGER];
+const STOP_OPTIONS: &[Field] =
+    &[TIMEOUT, BY_START, BY_STOP, BY_STATUS, PID_FILE, PROCESS, PORT, URL, MANAGER, DEADMAN];
 
 const NAME: &[Field] = &[field(
     "name",
@@ -67,9 +75,9 @@ const STOP: Primitive = Primitive {
     family: "service",
     summary: "Stops a service and makes sure that it is stopped.",
     params: NAME,
-    options: OPTIONS,
+    options: STOP_OPTIONS,
     returns: "bool: true if it was running",
-    example: r#"service_stop("obsr", #{ timeout: "3m", process: "obs-jvm serve" });"#,
+    example: r#"service_stop("obsr", #{ timeout: "3m", process: "obs-jvm serve", deadman: "1h" });"#,
     failure: "`timeout` if it still runs at the end, with the output of what was to stop it; `not_found` if there is no such service.",
     plan: "Says whether it runs and how it would be stopped.",
     undo: "Starts it, if it was running.",
@@ -127,6 +135,9 @@ pub(crate) struct Service {
     pub commands: ServiceCommands,
     /// How long a change may take, in milliseconds; the default of the change if none.
     pub timeout_ms: Option<u64>,
+    /// The dead-man switch, when it is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadman: Option<Deadman>,
 }
 
 /// What was found out about a service.
@@ -201,22 +212,43 @@ fi
 "#;
 
 impl Service {
-    fn state(&self, cx: &Cx<'_>) -> Result<State> {
+    fn unarmed(&self) -> Self {
+        Self { deadman: None, ..self.clone() }
+    }
+
+    /// The arguments of [`LOOK`].
+    fn words(&self) -> [String; 7] {
         let own = &self.commands;
         let has_commands = own.start.is_some() || own.stop.is_some();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let out = cx.read_script(
-            LOOK,
-            [
-                self.name.clone(),
-                text(&own.manager),
-                text(&own.pid_file),
-                text(&own.process),
-                own.port.map(|port| port.to_string()).unwrap_or_default(),
-                text(&own.status),
-                if has_commands { "yes".to_owned() } else { String::new() },
-            ],
-        )?;
+        [
+            self.name.clone(),
+            text(&own.manager),
+            text(&own.pid_file),
+            text(&own.process),
+            own.port.map(|port| port.to_string()).unwrap_or_default(),
+            text(&own.status),
+            if has_commands { "yes".to_owned() } else { String::new() },
+        ]
+    }
+
+    /// Starts it without us: what counts is what runs, for an init script may always end with 1. Where nothing but a URL
+    /// shows that it is up, its own status has to do.
+    fn start_text(&self, manager: &str) -> Result<String> {
+        let start = text(&self.command(manager, "start")?)?;
+        let look = text(&Command::script(LOOK, self.words()))?;
+        Ok(format!(
+            "{start}; rc=$?\nn=0\nwhile :; do\nseen=$( {look} )\n\
+             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" {{ n++ }} END {{ exit n == 0 }}' || exit $rc\n\
+             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" && ($2 != \"yes\" || $3 == \"activating\") {{ bad = 1 }} END {{ exit bad }}' && exit 0\n\
+             n=$((n + 1)); [ $n -lt {} ] || exit 1\nsleep 1\ndone\n",
+            START_TIMEOUT.as_secs()
+        ))
+    }
+
+    fn state(&self, cx: &Cx<'_>) -> Result<State> {
+        let own = &self.commands;
+        let out = cx.read_script(LOOK, self.words())?;
         let mut state = parse(&out);
         if state.manager == "none" {
             let message = format!(
@@ -408,10 +440,15 @@ impl Action for Stop {
 
     fn inverse(&self, before: &State) -> Inverse {
         if before.running {
-            inverse_of(&Start(self.0.clone()))
+            inverse_of(&Start(self.0.unarmed()))
         } else {
             Inverse::Nothing { why: "it was stopped before".to_owned() }
         }
+    }
+
+    fn deadman(&self, _cx: &Cx<'_>, before: &State) -> Result<Option<Switch>> {
+        let Some(deadman) = self.0.deadman.filter(|_| before.running) else { return Ok(None) };
+        Ok(Some(Switch { deadman, inverse: self.0.start_text(&before.manager)? }))
     }
 
     fn owes(&self, before: &State) -> Owes {
@@ -612,7 +649,7 @@ fn service(
     let timeout_ms = options
         .duration("timeout")?
         .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-    Ok(Service { name: name.to_owned(), commands, timeout_ms })
+    Ok(Service { name: name.to_owned(), commands, timeout_ms, deadman: deadman(options)? })
 }
 
 /// Adds the family to the face of the language.
@@ -674,7 +711,10 @@ mod tests {
             ..ServiceCommands::default()
         };
         std::fs::write(bench.path().join("up"), "").unwrap();
-        (bench, Service { name: "obsr".to_owned(), commands, timeout_ms: Some(2000) })
+        (
+            bench,
+            Service { name: "obsr".to_owned(), commands, timeout_ms: Some(2000), deadman: None },
+        )
     }
 
     fn calls(bench: &Bench) -> Vec<String> {

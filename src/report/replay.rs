@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::call::{Access, CallKey};
 use crate::error::Failure;
-use crate::event::{CallEnd, Event, Status, What};
+use crate::event::{CallEnd, DeadmanState, Event, Status, What};
 use crate::journal::{Body, Debt, Outcome, Record, RunInfo};
 
 /// Turns the records of a run into events. Progress and output are not recorded, so there are none of them; the words
@@ -147,6 +147,18 @@ impl<'a> Replay<'a> {
                 let open = Open { at, access: *access, target, summary, closes };
                 self.ended(at, call, &open, outcome);
             }
+            Body::Deadman { call, target, key, what, state, .. } => {
+                if let DeadmanState::Arming { .. } = state {
+                    return;
+                }
+                let (step, what) = (&call.step, what.clone());
+                let state = state.clone();
+                let met = matches!(state, DeadmanState::Fired { status: Some(0), .. });
+                self.emit(at, &call.lane, step, target, What::Deadman { what, state });
+                if let (Some(key), true) = (key, met) {
+                    self.met(at, call, target, key);
+                }
+            }
             Body::Step { lane, step, begins: true, .. } => {
                 self.leave_made(at, lane, step, first);
                 self.steps.insert((lane, step), at);
@@ -268,11 +280,14 @@ impl<'a> Replay<'a> {
             took_ms: millis(span(open.at, at)),
         };
         self.emit(at, &call.lane, &call.step, open.target, what);
-        let closed = open
-            .closes
-            .filter(|_| well)
-            .and_then(|key| self.debts.remove(&(open.target.to_owned(), key.to_owned())));
-        if let Some((debt, _)) = closed {
+        if let Some(key) = open.closes.filter(|_| well) {
+            self.met(at, call, open.target, key);
+        }
+    }
+
+    /// Meets an obligation, if it is open.
+    fn met(&mut self, at: Timestamp, call: &CallKey, target: &str, key: &str) {
+        if let Some((debt, _)) = self.debts.remove(&(target.to_owned(), key.to_owned())) {
             if debt.locks_out {
                 self.lockouts.open -= 1;
                 if self.lockouts.open == 0 {
@@ -281,7 +296,7 @@ impl<'a> Replay<'a> {
                 }
             }
             let what = What::DebtClosed { what: debt.what, locks_out: debt.locks_out };
-            self.emit(at, &call.lane, &call.step, open.target, what);
+            self.emit(at, &call.lane, &call.step, target, what);
         }
     }
 

@@ -13,7 +13,7 @@ use super::plan::Tally;
 use super::style::Style;
 use super::words::{ago, between, clock, count};
 use crate::call::Access;
-use crate::event::{CallEnd, Event, Status, What};
+use crate::event::{CallEnd, DeadmanState, Event, Status, What};
 use crate::journal::DebtRow;
 
 /// How many lines of a command's output are shown once it has ended.
@@ -282,6 +282,18 @@ impl Terminal {
                 self.approach(event, out);
                 let warning = matches!(event.what, What::Warning { .. });
                 self.tally.note(warning, text);
+                let (tone, word) =
+                    if warning { (Tone::Warn, "warning") } else { (Tone::Info, "note") };
+                let line = Line::new().with(tone, word).with(Tone::Plain, format!(": {text}"));
+                self.row(event, line, 2, None, out);
+            }
+            What::Deadman { what, state } => {
+                self.approach(event, out);
+                let warning = matches!(state, DeadmanState::Fired { .. } | DeadmanState::Gone);
+                let text = state.say(what);
+                if warning {
+                    self.tally.note(true, &text);
+                }
                 let (tone, word) =
                     if warning { (Tone::Warn, "warning") } else { (Tone::Info, "note") };
                 let line = Line::new().with(tone, word).with(Tone::Plain, format!(": {text}"));

@@ -10,14 +10,15 @@ use serde_json::Value;
 use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
-    ServiceCommands, Target, Targets, Undo, Undone, recall_inverses, roll_back,
+    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, look_all,
+    recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
 use crate::journal::{Body, Cursor, RunInfo, Store};
 use crate::primitives;
 use crate::script::{Runbook, Script};
-use crate::transport::{Cancel, Command};
+use crate::transport::{Cancel, Command, TransportError};
 
 /// What an interrupt leads to when nobody can be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(super) enum Direction {
 }
 
 /// Everything that a run needs.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(super) struct Setup {
     pub(super) info: RunInfo,
     pub(super) runbook: Runbook,
@@ -106,6 +108,8 @@ enum Evaluated {
     Stopped(Stop),
 }
 
+/// How long a broken connection is tried again at the end of a run, where only what it kept is to be removed.
+const CLEAN_AGAIN: Duration = Duration::from_secs(30);
 const GO_ON: &str = "go on";
 const ROLL_BACK: &str = "roll back";
 const PAUSE: &str = "pause";
@@ -201,6 +205,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         chosen: setup.chosen.clone(),
         locks: setup.locks(),
         touched: Mutex::default(),
+        switches: Switches::new(&records),
     })
 }
 
@@ -285,7 +290,7 @@ fn evaluate(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Eval
         Stop::Mismatch(_) => 1,
         Stop::Limit(_) | Stop::Fenced(_) => 2,
         Stop::Cancelled => 3,
-        Stop::Paused(Pause { unknown: true, .. }) => 4,
+        Stop::Fired(_) | Stop::Paused(Pause { unknown: true, .. }) => 4,
         Stop::Paused(_) | Stop::EndOfRecord => 5,
     };
     stops.sort_by_key(rank);
@@ -353,7 +358,23 @@ impl Ending<'_> {
                 Vec::new(),
             );
         }
+        // What is still off now may be on again already.
+        match look_all(&self.lanes[0]) {
+            Ok(()) => {}
+            Err(Halt::Stop(stop)) => return self.paused(stop, Vec::new()),
+            Err(Halt::Failure(failure)) => {
+                self.lanes[0].emit(What::Warning { text: failure.to_string() });
+            }
+        }
         if self.debts().is_empty() {
+            match disarm_all(&self.lanes[0]) {
+                Ok(()) => {}
+                Err(Halt::Stop(stop)) => return self.paused(stop, Vec::new()),
+                Err(Halt::Failure(failure)) => {
+                    let message = format!("the script has ended, but: {failure}");
+                    return self.end(Status::Failed, message, Some(*failure), None, Vec::new());
+                }
+            }
             let mut cursor = self.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
             let told = cursor.told(&Body::Closing);
             drop(cursor);
@@ -428,6 +449,12 @@ impl Ending<'_> {
             Stop::Cancelled => {
                 (Status::Paused, "interrupted; nothing more is under way".to_owned())
             }
+            Stop::Fired(why) => (
+                Status::Paused,
+                format!(
+                    "{why}; `resume` does it again and goes on, `rollback` takes the rest back"
+                ),
+            ),
             stop => (Status::Paused, stop.to_string()),
         };
         self.end(status, message, None, Some(stop), calls)
@@ -461,6 +488,10 @@ impl Ending<'_> {
             );
             let failure = failure.or_else(|| undone.failed.into_iter().next());
             return self.end(Status::Failed, message, failure, None, calls);
+        }
+        // Everything is as it was, so that one that fired says nothing new.
+        if let Err(Halt::Failure(failure)) = disarm_all(&self.lanes[0]) {
+            self.lanes[0].emit(What::Warning { text: failure.to_string() });
         }
         self.clean();
         let what = match (undone.done, undone.left.as_slice()) {
@@ -498,18 +529,27 @@ impl Ending<'_> {
         for ((name, _), touched) in touched {
             let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
                 .sudo(touched.sudo)
-                .timeout(Some(Duration::from_secs(120)));
-            let left = match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {})
-            {
-                Ok(exit) if exit.success() => continue,
-                Ok(exit) => crate::effect::tail(&exit.stderr),
-                Err(error) => error.to_string(),
+                .timeout(Some(Duration::from_secs(120)))
+                .tied(Duration::ZERO);
+            let since = Instant::now();
+            let left = loop {
+                match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+                    Ok(exit) if exit.success() => break None,
+                    Ok(exit) => break Some(crate::effect::tail(&exit.stderr)),
+                    // Whoever waits for the end of a run waits a little longer, not as long as within it.
+                    Err(TransportError::Lost { .. } | TransportError::Connect { .. })
+                        if since.elapsed() < self.run.reconnect.min(CLEAN_AGAIN) =>
+                    {
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                    Err(error) => break Some(error.to_string()),
+                }
             };
+            let Some(left) = left else { continue };
             self.lanes[0].emit(What::Warning {
                 text: format!("files of this run are left on {name}: {}", left.trim()),
             });
         }
-        self.run.unlock(&|what| self.lanes[0].emit(what));
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "most callers have made it for this")]
@@ -528,8 +568,8 @@ impl Ending<'_> {
             Some(Stop::Paused(pause)) => pause.until,
             _ => None,
         };
-        if due.is_some() {
-            // Days may pass, and nothing is under way.
+        // Nothing is under way any more, or days may pass.
+        if due.is_some() || !matches!(status, Status::Paused | Status::Unknown) {
             self.run.unlock(&|what| self.lanes[0].emit(what));
         }
         let debts = self.debts();
@@ -543,6 +583,13 @@ impl Ending<'_> {
             _ if !debts.is_empty() => Some("upgrade-host debts".to_owned()),
             _ => None,
         };
+        if matches!(status, Status::Paused | Status::Unknown | Status::Failed) {
+            for text in self.run.switches.armed() {
+                let text =
+                    format!("a dead-man switch is armed: {text}, unless the run goes on before");
+                self.lanes[0].emit(What::Warning { text: redactor.text(&text) });
+            }
+        }
         let journal_failed = matches!(stop, Some(Stop::Journal(_)));
         if let (Some(store), false) = (&self.setup.store, journal_failed) {
             let body = Body::Ended { status, failed, message: message.clone() };

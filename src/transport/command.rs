@@ -81,6 +81,9 @@ pub struct Command {
     pub reads: bool,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// Set for a command that is given again after the connection was lost meanwhile: how much longer the first one may
+    /// take before it is ended, so that two never run at once. Without it, the first one is left alone.
+    pub tied: Option<Duration>,
     /// Whether it reports its own end and is to outlive the way to it: nothing is put around it, and when it is cancelled
     /// it is left, not ended.
     pub launcher: bool,
@@ -117,6 +120,7 @@ impl Command {
             stdin: Vec::new(),
             reads: false,
             timeout: None,
+            tied: None,
             launcher: false,
             fence: None,
         }
@@ -126,6 +130,14 @@ impl Command {
     #[must_use]
     pub fn reading(mut self) -> Self {
         self.reads = true;
+        self
+    }
+
+    /// Marks the command as one that is given again after the connection was lost: what is left of it on the target is
+    /// given `grace` to end by itself, then ended, before anything else runs there.
+    #[must_use]
+    pub fn tied(mut self, grace: Duration) -> Self {
+        self.tied = Some(grace);
         self
     }
 

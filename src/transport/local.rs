@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,12 @@ impl Transport for Local {
     fn own_address(&self) -> Option<IpAddr> {
         // An administrator who is logged in over ssh sits on this address.
         std::env::var("SSH_CONNECTION").ok()?.split(' ').nth(2)?.parse().ok()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        static BOOT: OnceLock<Option<String>> = OnceLock::new();
+        let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        BOOT.get_or_init(|| read().map(|id| id.trim().to_owned())).clone()
     }
 }
 

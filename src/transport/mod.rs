@@ -213,6 +213,18 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// Returns the address of the target that our own session uses, if there is one: the interface that carries it
     /// must not be taken down.
     fn own_address(&self) -> Option<std::net::IpAddr>;
+
+    /// Returns the boot id that the target had at the last contact, if it is known: another one means that it was
+    /// rebooted meanwhile.
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns a way to the same target that shares no connection with this one, so that its first use proves that one
+    /// can be made; none if there are no connections to speak of.
+    fn fresh(&self) -> Option<SharedTransport> {
+        None
+    }
 }
 
 /// A shared transport.

@@ -35,7 +35,15 @@ impl Transport for ReadOnly {
         self.0.describe()
     }
 
+    fn fresh(&self) -> Option<SharedTransport> {
+        self.0.fresh().map(|fresh| std::sync::Arc::new(Self(fresh)) as SharedTransport)
+    }
+
     fn own_address(&self) -> Option<std::net::IpAddr> {
         self.0.own_address()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.0.boot_id()
     }
 }

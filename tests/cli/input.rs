@@ -15,7 +15,7 @@ fn an_unknown_key_of_the_configuration_is_suggested() {
       |
     2 | adress = "10.0.0.5"
       | ^^^^^^
-      = help: Did you mean `address`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, tags, params.
+      = help: Did you mean `address`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, silence, ssh_config, tags, params.
     [exit status: 2]
     "#);
     assert!(!cli.path("ran").exists());

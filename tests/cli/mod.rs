@@ -3,6 +3,7 @@
 mod ad_hoc;
 mod clean;
 mod contract;
+mod deadman;
 mod exec;
 mod input;
 mod lanes;
@@ -11,5 +12,6 @@ mod params;
 mod rolling;
 mod script;
 mod secrets;
+mod ssh_config;
 mod statuses;
 mod targets;

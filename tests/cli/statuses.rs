@@ -1,4 +1,4 @@
-//! Every exit status, by what leads to it. 7 waits for dead-man switches.
+//! Every exit status, by what leads to it; 7 is in `deadman.rs`.
 
 use std::process::Command;
 

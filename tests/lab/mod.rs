@@ -1,6 +1,10 @@
 //! Tests against real hosts. Here: that the lab itself does what the others count on.
 
+mod deadman;
+
 use crate::support::lab::{HOSTS, Lab, config_toml};
+
+mod link;
 
 #[test]
 fn two_hosts_answer_on_ssh() {

@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Access;
-use crate::effect::{Action, Cx, Owes, Plan, Query, Reconciled, SecretRef, inverse_of, tail};
+use crate::effect::{
+    Action, Cx, Deadman, Owes, Plan, Query, Reconciled, SecretRef, Switch, inverse_of, tail,
+};
 use crate::error::{Failure, Halt, Kind, Result};
 use crate::journal::Inverse;
 use crate::primitives::closure::{Closure, halt_of};
+use crate::primitives::deadman;
 use crate::primitives::text::Text;
 use crate::transport::receipt::Found;
 use crate::transport::{self, Command, Exit, Kept, Stream, Sudo};
@@ -56,6 +59,9 @@ pub(super) struct Job {
     pub(super) idempotent: bool,
     #[serde(skip)]
     pub(super) probe: Option<Probe>,
+    /// The dead-man switch, which runs `undo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadman: Option<Deadman>,
 }
 
 /// How a command ended.
@@ -82,6 +88,7 @@ impl Job {
             timeout_ms: None,
             undo: None,
             idempotent: false,
+            deadman: None,
             probe: None,
         }
     }
@@ -199,12 +206,34 @@ impl Job {
                 ok: Some(vec![0]),
                 undo: None,
                 probe: None,
+                deadman: None,
                 ..self.clone()
             })),
             None => Inverse::Impossible {
                 why: "a command; register its undo with on_rollback or `undo:`".to_owned(),
             },
         }
+    }
+
+    /// Its `undo` as a dead-man switch, if it asks for one.
+    fn switch(&self) -> Result<Option<Switch>> {
+        let Some(deadman) = self.deadman else { return Ok(None) };
+        let mut command = match &self.undo {
+            Some(Words::Shell(line)) => Command::shell(line),
+            Some(Words::List(words)) => Command::list(words.clone()),
+            None => return Err(Failure::input("`deadman` needs `undo`").into()),
+        };
+        command.dir.clone_from(&self.dir);
+        for (name, value) in &self.env {
+            match value {
+                Text::Plain(text) => command.env.push((name.clone(), text.clone())),
+                Text::Secret(_) => {
+                    let why = "`deadman` would leave the secret in `env` on the target";
+                    return Err(Failure::input(why).into());
+                }
+            }
+        }
+        Ok(Some(Switch { deadman, inverse: deadman::text(&command)? + "\n" }))
     }
 
     /// Finds out by its receipt what became of the last try.
@@ -329,6 +358,10 @@ macro_rules! change {
             fn inverse(&self, _before: &Tries) -> Inverse {
                 let inverse: fn(&Job) -> Inverse = $inverse;
                 inverse(&self.0)
+            }
+
+            fn deadman(&self, _cx: &Cx<'_>, _before: &Tries) -> Result<Option<Switch>> {
+                self.0.switch()
             }
 
             fn owes(&self, _before: &Tries) -> Owes {

@@ -14,6 +14,7 @@ use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic, wrong,
 };
 use super::closure::Closure;
+use super::deadman::{DEADMAN, deadman};
 use super::text::Text;
 use crate::effect::Registry;
 
@@ -67,7 +68,7 @@ const PROBE: Field = field(
     "Asked when a reboot of the target leaves open whether it ran: returns true if it did, false if it did not, nothing if that cannot be told. It may only read.",
 );
 
-const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT, PROBE];
+const CHANGE: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK, UNDO, IDEMPOTENT, PROBE, DEADMAN];
 const READ: &[Field] = &[TIMEOUT, ENV, DIR, SUDO, STDIN, OK];
 
 const FAILURE: &str = "`exit` with `code stdout stderr target command`; `timeout` likewise; `not_found` if there is no such program; `auth` or `denied` if sudo refuses.";
@@ -152,6 +153,22 @@ fn job(
     let timeout = options.duration("timeout")?;
     let probe = options.closure("probe").map(|probe| Closure::take(ctx, probe).map(Probe));
     let probe = probe.transpose()?;
+    let armed = deadman(&options)?;
+    if armed.is_some() {
+        let secret = env.iter().flatten().any(|(_, value)| matches!(value, Text::Secret(_)));
+        let why = if undo.is_none() {
+            Some("it needs `undo`, the command that takes this back")
+        } else if sudo.iter().flatten().next().is_some() {
+            Some("it cannot be with `sudo`; set `sudo` for the target")
+        } else if secret {
+            Some("it would leave the secret in `env` on the target")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return Err(options.wrong("deadman", why));
+        }
+    }
     Ok(Job {
         words,
         env: env.unwrap_or_default(),
@@ -163,6 +180,7 @@ fn job(
         undo,
         idempotent: options.flag("idempotent", false),
         probe,
+        deadman: armed,
     })
 }
 

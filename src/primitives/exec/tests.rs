@@ -329,6 +329,7 @@ fn an_action_is_the_same_after_the_journal() {
         timeout_ms: Some(5),
         undo: Some(Words::Shell("b".into())),
         idempotent: true,
+        deadman: None,
         probe: None,
     };
     let text = serde_json::to_string(&Run(job.clone())).unwrap();
@@ -349,6 +350,7 @@ fn a_wrong_status_is_not_hidden_by_ok() {
         timeout_ms: None,
         undo: None,
         idempotent: false,
+        deadman: None,
         probe: None,
     };
     let Err(Halt::Failure(failure)) = perform(&lane, None, &Sh(job)) else { panic!() };

@@ -1,5 +1,7 @@
 //! How this family talks to a target: constant POSIX shell scripts, their common beginning, and what their ends mean.
 
+use std::time::Duration;
+
 use crate::effect::Cx;
 use crate::error::{Failure, Kind, Result};
 use crate::transport::{Command, Exit};
@@ -60,7 +62,9 @@ pub(in crate::primitives) fn change<S: Into<String>>(
     arguments: impl IntoIterator<Item = S>,
     stdin: &[u8],
 ) -> Result<String> {
-    ended(cx, &cx.quiet(&Command::script(script, arguments).stdin(stdin))?)
+    // Scripts of this family are given again after a lost connection, and must not run twice at once.
+    let command = Command::script(script, arguments).stdin(stdin).tied(Duration::ZERO);
+    ended(cx, &cx.quiet(&command)?)
 }
 
 /// Tells the standard error of a script that ended well, as warnings: what could not be done but does not matter.
@@ -102,6 +106,7 @@ fn classify(stderr: &str, code: i32) -> Failure {
             "conflict" => Kind::Conflict,
             "denied" => Kind::Denied,
             "check" => Kind::Check,
+            "connect" => Kind::Connect,
             _ => Kind::Input,
         };
         return Failure::new(kind, text);

@@ -21,8 +21,8 @@ const SHOWN: usize = 20;
 /// The largest file whose changed lines a plan shows.
 const DIFF_LIMIT: u64 = 256 << 10;
 
-/// $1 run, $2 path, $3 new file, $4 kept file, $5 mode, $6 owner, $7 backup, $8 digest that must still be there;
-/// standard input is the content.
+/// $1 run, $2 path, $3 new file, $4 kept file, $5 mode, $6 owner, $7 backup, $8 digest that must still be there, $9 the
+/// length of the content, which is standard input: it ends early when the connection is cut.
 const WRITE: &str = script!(
     r#"
 spool "$1"
@@ -38,6 +38,7 @@ else
   (umask 077; : >"$3") || exit
 fi
 cat >"$3" || exit
+[ "$(wc -c <"$3")" -eq "$9" ] || { rm -f "$3"; fail connect "the content did not come whole: $2"; }
 if [ -n "$6" ]; then chown "$6" "$3" || exit
 elif [ -n "$owner" ] && [ "$(stat -c %u:%g "$3")" != "$owner" ]; then chown "$owner" "$3" || exit
 fi
@@ -155,6 +156,7 @@ fn write(
             owner.unwrap_or_default(),
             &backup,
             expected.unwrap_or_default(),
+            &content.len().to_string(),
         ],
         content,
     )?;
@@ -429,5 +431,43 @@ impl Action for ReplaceInFile {
 
     fn result(&self, output: &u64) -> Option<String> {
         Some(format!("{output} replaced"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn content_that_ends_early_never_becomes_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "old").unwrap();
+        let run = format!("test-early-{}", std::process::id());
+        let write = |content: &str, length: &str| {
+            let fresh = format!("{}.new", path.display());
+            let path = path.to_str().unwrap();
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", WRITE, "sh", &run, path, &fresh, "", "", "", "", "", length]);
+            let mut shell = shell.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            shell.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
+            let ended = shell.wait_with_output().unwrap();
+            (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+        };
+
+        let (code, stderr) = write("new cont", "11");
+        let entries = std::fs::read_dir(dir.path()).unwrap().count();
+
+        assert_eq!(code, Some(9));
+        assert!(stderr.contains("did not come whole"), "{stderr}");
+        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), entries), ("old", 1));
+        assert_eq!(write("new content", "11").0, Some(0));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new content");
+        let id = Command::new("id").arg("-u").output().unwrap().stdout;
+        let base = format!("/var/tmp/upgrade-host-{}", String::from_utf8_lossy(&id).trim());
+        std::fs::remove_dir_all(std::path::Path::new(&base).join(&run)).unwrap();
     }
 }

@@ -112,6 +112,9 @@ impl WaitLog {
         let message = format!("no line matched `{}` within {timeout}: {came}", self.pattern);
         let hint = match path {
             Some(path) => format!("It was looked for in {path}."),
+            None if self.file.starts_with("journal:") => {
+                "See what the unit says with `journalctl -u`.".to_owned()
+            }
             None => format!("There was never a file {}.", self.file),
         };
         failed(Kind::Timeout, message, matcher).with_hint(hint)

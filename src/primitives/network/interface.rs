@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::own;
 use super::state::{Kept, SPOOL, State, look};
 use crate::call::Access;
-use crate::effect::{Action, Cx, Owes, Plan, Query, Reconciled, inverse_of, tail};
+use crate::effect::{Action, Cx, Deadman, Owes, Plan, Query, Reconciled, Switch, inverse_of, tail};
 use crate::error::{Failure, Kind, Result};
 use crate::event::Progress;
 use crate::journal::{Debt, Inverse};
+use crate::primitives::deadman::text;
 use crate::transport::Command;
 use crate::units;
 
@@ -23,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const KEEP: &str = r#"
 [ "$(id -u)" = 0 ] || { echo 'only root may change interfaces' >&2; exit 77; }
 umask 077
-mkdir -p "$2" && cat >"$2/interface-$1.new" && mv "$2/interface-$1.new" "$2/interface-$1"
+mkdir -p "$2" && cat >"$2/interface-$1.new" && [ "$(wc -c <"$2/interface-$1.new")" -eq "$3" ] &&
+  mv "$2/interface-$1.new" "$2/interface-$1"
 "#;
 
 /// Forgets it again.
@@ -58,6 +60,9 @@ pub(super) struct Interface {
     pub(super) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) timeout_ms: Option<u64>,
+    /// The dead-man switch, when it is taken down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadman: Option<Deadman>,
 }
 
 impl Interface {
@@ -71,7 +76,12 @@ impl Interface {
             .map_err(|failure| failure.with_target(&cx.target.name).into())
     }
 
-    /// As [`Interface::state`], and refuses an interface over which we ourselves come.
+    fn unarmed(&self) -> Self {
+        Self { deadman: None, ..self.clone() }
+    }
+
+    /// As [`Interface::state`], and refuses an interface over which we ourselves come, unless a dead-man switch gives it
+    /// back.
     fn expendable(&self, cx: &Cx<'_>) -> Result<State> {
         let seen = look(cx, &self.name)?;
         let state =
@@ -80,12 +90,13 @@ impl Interface {
         let local =
             transport.describe() == crate::transport::Transport::describe(&crate::transport::Local);
         if state.up
+            && (self.deadman.is_none() || self.name == "lo")
             && let Some(why) = own::carries_us(&self.name, &seen, transport.own_address(), local)
         {
             let message = format!("interface `{}` must stay up: {why}", self.name);
             return Err(Failure::new(Kind::Denied, message)
                 .with_target(&cx.target.name)
-                .with_hint("Keep users out in another way (suspend_all_users), or come over another interface.")
+                .with_hint("Keep users out in another way (suspend_all_users), come over another interface, or give `deadman`, so that it comes back by itself.")
                 .into());
         }
         Ok(state)
@@ -201,7 +212,10 @@ impl Action for Ifdown {
         }
         let kept = serde_json::to_string(&before.kept)
             .map_err(|error| Failure::input(error.to_string()))?;
-        let keep = Command::script(KEEP, [self.0.name.as_str(), SPOOL]).stdin(kept);
+        let length = kept.len().to_string();
+        let keep = Command::script(KEEP, [self.0.name.as_str(), SPOOL, &length])
+            .stdin(kept)
+            .tied(Duration::ZERO);
         let exit = cx.quiet(&keep)?;
         if let Some(failure) = denied(cx, exit.code(), &tail(&exit.stderr)) {
             return Err(failure.into());
@@ -224,10 +238,27 @@ impl Action for Ifdown {
     fn inverse(&self, before: &State) -> Inverse {
         if before.up {
             let restore = Some(before.kept.clone());
-            inverse_of(&Ifup { interface: self.0.clone(), restore })
+            inverse_of(&Ifup { interface: self.0.unarmed(), restore })
         } else {
             Inverse::Nothing { why: "it was down before".to_owned() }
         }
+    }
+
+    fn deadman(&self, _cx: &Cx<'_>, before: &State) -> Result<Option<Switch>> {
+        let Some(deadman) = self.0.deadman.filter(|_| before.up) else { return Ok(None) };
+        let name = self.0.name.as_str();
+        let up = Command::script(SET, [name, before.manager.as_str(), "up"]);
+        let mut tries = format!("{} || ok=0\n", text(&up)?);
+        for words in given(name, &before.kept) {
+            tries.push_str(&text(&Command::script(GIVE, words))?);
+            tries.push_str(" || ok=0\n");
+        }
+        let forget = text(&Command::script(FORGET, [name, SPOOL]))?;
+        // A carrier takes seconds, and a route needs it.
+        let inverse = format!(
+            "n=0\nwhile :; do\nok=1\n{tries}[ $ok = 1 ] && break\nn=$((n + 1)); [ $n -lt 30 ] || exit 1\nsleep 1\ndone\n{forget}\n"
+        );
+        Ok(Some(Switch { deadman, inverse }))
     }
 
     fn owes(&self, before: &State) -> Owes {
@@ -248,6 +279,22 @@ impl Action for Ifdown {
     fn changed(&self, output: &bool) -> bool {
         *output
     }
+}
+
+/// Returns the arguments of `ip` that give back what is missing on an interface.
+fn given(name: &str, missing: &Kept) -> Vec<Vec<String>> {
+    let family = |family: u8| if family == 6 { "-6" } else { "-4" }.to_owned();
+    let given = |object: &str, of: u8, words: &[String]| {
+        let mut all = vec![family(of), object.to_owned(), "replace".to_owned()];
+        all.extend_from_slice(words);
+        all.extend(["dev".to_owned(), name.to_owned()]);
+        all
+    };
+    let addresses = missing.addresses.iter().map(|it| given("address", it.family, &it.words));
+    // Those without a gateway first, since a gateway is reached over one of them.
+    let mut routes: Vec<_> = missing.routes.iter().collect();
+    routes.sort_by_key(|route| route.words.iter().any(|word| word == "via"));
+    addresses.chain(routes.into_iter().map(|it| given("route", it.family, &it.words))).collect()
 }
 
 /// Takes an interface up.
@@ -276,22 +323,9 @@ impl Ifup {
 
     /// Gives back what is missing. What cannot be given yet (a route before its gateway's network) can the next time.
     fn give(&self, cx: &Cx<'_>, missing: &Kept, stderr: &mut String) -> Result<()> {
-        let name = self.interface.name.as_str();
-        let family = |family: u8| if family == 6 { "-6" } else { "-4" }.to_owned();
-        let given = |object: &str, of: u8, words: &[String]| {
-            let mut all = vec![family(of), object.to_owned(), "replace".to_owned()];
-            all.extend_from_slice(words);
-            all.extend(["dev".to_owned(), name.to_owned()]);
-            all
-        };
-        let addresses = missing.addresses.iter().map(|it| given("address", it.family, &it.words));
-        // Those without a gateway first, since a gateway is reached over one of them.
-        let mut routes: Vec<_> = missing.routes.iter().collect();
-        routes.sort_by_key(|route| route.words.iter().any(|word| word == "via"));
-        let routes = routes.into_iter().map(|it| given("route", it.family, &it.words));
         stderr.clear();
-        for words in addresses.chain(routes) {
-            let exit = cx.quiet(&Command::script(GIVE, words))?;
+        for words in given(&self.interface.name, missing) {
+            let exit = cx.quiet(&Command::script(GIVE, words).tied(Duration::ZERO))?;
             stderr.push_str(&tail(&exit.stderr));
         }
         Ok(())
@@ -394,7 +428,7 @@ impl Query for Status {
     }
 
     fn ask(&self, cx: &Cx<'_>) -> Result<State> {
-        Interface { name: self.name.clone(), timeout_ms: None }.state(cx)
+        Interface { name: self.name.clone(), timeout_ms: None, deadman: None }.state(cx)
     }
 
     fn result(&self, output: &State) -> Option<String> {

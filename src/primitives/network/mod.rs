@@ -12,20 +12,22 @@ use self::interface::{Ifdown, Ifup, Interface, Status};
 use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic, wrong,
 };
+use super::deadman::{DEADMAN, deadman};
 use crate::effect::Registry;
 
 const NAME: &[Field] = &[field("name", Type::Text, "", "The interface: `eth1`.")];
-const OPTIONS: &[Field] = &[field("timeout", Type::Duration, "\"30s\"", "How long it may take.")];
+const TIMEOUT: Field = field("timeout", Type::Duration, "\"30s\"", "How long it may take.");
+const OPTIONS: &[Field] = &[TIMEOUT];
 
 const IFDOWN: Primitive = Primitive {
     name: "ifdown",
     family: "network",
     summary: "Takes a network interface down, by ifupdown if it is configured there, else by iproute2.",
     params: NAME,
-    options: OPTIONS,
+    options: &[TIMEOUT, DEADMAN],
     returns: "bool: true if it was up",
-    example: r#"ifdown("eth1");"#,
-    failure: "`denied` if our own ssh connection uses it, or without root; `not_found` if there is no such interface; `timeout` if it is still up at the end.",
+    example: r#"ifdown("eth1", #{ deadman: "30m" });"#,
+    failure: "`denied` if our own ssh connection uses it and there is no `deadman`, or without root; `not_found` if there is no such interface; `timeout` if it is still up at the end.",
     plan: "Says how it would be taken down, and what would be lost and put back.",
     undo: "Takes it up, if it was up, with its addresses and routes.",
     resume: "Looks again; takes it down if it is still up.",
@@ -83,6 +85,7 @@ fn interface(
     Ok(Interface {
         name: checked(ctx, name)?,
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        deadman: deadman(&options)?,
     })
 }
 

@@ -236,7 +236,7 @@ impl Pair {
     }
 
     fn interface(&self) -> Interface {
-        Interface { name: self.0.clone(), timeout_ms: Some(10_000) }
+        Interface { name: self.0.clone(), timeout_ms: Some(10_000), deadman: None }
     }
 
     fn routes(&self) -> String {
@@ -458,7 +458,7 @@ fn ifupdown_is_asked_first_and_the_kernel_if_that_did_nothing() {
 #[test]
 fn an_unknown_interface_on_this_host_is_not_found() {
     let lane = bench().lane(Mode::Run);
-    let interface = Interface { name: "nosuch0".to_owned(), timeout_ms: None };
+    let interface = Interface { name: "nosuch0".to_owned(), timeout_ms: None, deadman: None };
     let Err(Halt::Failure(failure)) = perform(&lane, None, &Ifdown(interface)) else { panic!() };
     assert_eq!(failure.kind, Kind::NotFound);
     assert!(failure.message.contains("there are lo"), "{failure}");
@@ -561,7 +561,10 @@ fn bad_input_names_the_place() {
         (r#"ifdown("../x")"#, "ifdown: `../x` is no name of an interface"),
         (r#"ifup("-4")"#, "ifup: `-4` is no name of an interface"),
         (r#"interface_status("")"#, "interface_status: `` is no name of an interface"),
-        (r#"ifdown("x", #{ time: "1s" })"#, "ifdown: unknown option `time` (it takes timeout)"),
+        (
+            r#"ifdown("x", #{ time: "1s" })"#,
+            "ifdown: unknown option `time` (it takes timeout, deadman)",
+        ),
         ("wait_port(70000)", "wait_port: `port`: `70000` is no port; expected 1 to 65535"),
         (r#"wait_port("a:b")"#, "wait_port: `port`: `b` is no port; expected 1 to 65535"),
         (r#"wait_port(":80")"#, "wait_port: `port`: `:80` names no host"),

@@ -19,6 +19,9 @@ use crate::units;
 
 /// How many itemised changes a plan shows.
 const SHOWN: usize = 20;
+/// Where rsync keeps the parts of a file that it could not finish, in the file's directory. It removes it itself; the
+/// name is one that it neither copies nor deletes.
+const PARTIAL: &str = ".upgrade-host-partial";
 /// How often progress is told at most.
 const TELL: Duration = Duration::from_millis(200);
 
@@ -183,7 +186,11 @@ impl Rsync {
         add(self.checksum, "--checksum");
         add(self.relative, "--relative");
         add(dry, "-n");
-        add(!dry, "--partial");
+        // A file that is cut off goes on from what is kept of it, beside it: under its own name it would be torn. What
+        // writes into the file itself was asked for by the runbook, and cannot be had with that.
+        let in_place = ["--inplace", "--append", "--append-verify"];
+        let in_place = self.options.iter().any(|option| in_place.contains(&option.as_str()));
+        add(!dry && !in_place, &format!("--partial-dir={PARTIAL}"));
         add(able.tells_progress() && !dry, "--info=progress2");
         add(able.tells_progress(), "--outbuf=L");
         add(able.tells_progress(), "--no-human-readable");
@@ -201,7 +208,9 @@ impl Rsync {
         words.push("--".to_owned());
         words.extend(self.from.iter().map(Side::to_string));
         words.push(self.to.to_string());
-        let mut command = Command::list(words).timeout(self.timeout_ms.map(Duration::from_millis));
+        let mut command = Command::list(words)
+            .timeout(self.timeout_ms.map(Duration::from_millis))
+            .tied(Duration::ZERO);
         command.env.push(("LC_ALL".to_owned(), "C".to_owned()));
         if dry { command.reading() } else { command }
     }

@@ -78,7 +78,7 @@ const RSYNC: Primitive = Primitive {
     failure: "`not_found` if rsync or a source is not there, with what to install; `conflict` if there is no space left; `denied`; `connect` for another machine; `exit` with rsync's words. Files that vanish meanwhile are a warning.",
     plan: "Makes a dry run for real: the first 20 changes, how many more, files and bytes; says so if everything is in step.",
     undo: "Nothing: the copy stays, and the source is untouched.",
-    resume: "Runs again: rsync copies what is missing.",
+    resume: "Runs again, once the one that was cut off has ended: rsync copies what is missing. What it had of a file when it was cut off is kept in `.upgrade-host-partial` beside it and used, never put in place; with `--inplace` or `--append` among the `options` that is up to them.",
 };
 
 /// Options that would make what is said about the primitive untrue.

@@ -249,3 +249,31 @@ fn a_copy_that_was_cut_off_goes_on_and_rollback_leaves_it() {
     assert_eq!(roll_back(&lane).unwrap().done, 0);
     assert!(bench.path().join("copy/big").exists());
 }
+
+#[test]
+fn a_file_that_is_cut_off_is_never_torn_and_goes_on_from_its_part() {
+    let bench = bench();
+    let lane = bench.lane(Mode::Run);
+    let text = "0123456789abcdef".repeat(64 << 10);
+    fs::write(bench.path().join("a/big"), &text).unwrap();
+    fs::create_dir(bench.path().join("copy")).unwrap();
+    fs::write(bench.path().join("copy/big"), "the old one").unwrap();
+    let slow = Rsync {
+        bandwidth: Some(256 << 10),
+        timeout_ms: Some(1500),
+        delete: true,
+        ..copy(&bench, &["a/"], "copy/")
+    };
+
+    assert_eq!(fails(&bench, &slow).kind, Kind::Timeout);
+    let old = fs::read_to_string(bench.path().join("copy/big")).unwrap();
+    let part = fs::metadata(bench.path().join("copy/.upgrade-host-partial/big")).unwrap().len();
+    assert_eq!(old, "the old one");
+    assert!(part > 0 && part < text.len() as u64, "{part}");
+
+    let rest = Rsync { delete: true, ..copy(&bench, &["a/"], "copy/") };
+    perform(&lane, None, &rest).unwrap();
+
+    assert!(fs::read_to_string(bench.path().join("copy/big")).unwrap() == text);
+    assert!(!bench.path().join("copy/.upgrade-host-partial").exists());
+}

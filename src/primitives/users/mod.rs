@@ -17,6 +17,7 @@ use super::app::{current, millis, text_or_nothing, verb};
 use super::bridge::{
     Face, Field, Options, Primitive, RhaiResultOf, Type, act, ask, field, lane, raise, to_dynamic,
 };
+use super::deadman::{DEADMAN, deadman};
 use crate::effect::{App, Cx, Lane, Query, Registry};
 use crate::error::{Failure, Result};
 
@@ -58,10 +59,11 @@ const SUSPEND: Primitive = Primitive {
         ),
         field("only", Type::TextOrList, "all", "Ids of the users to suspend, instead of all."),
         TIMEOUT,
+        DEADMAN,
     ],
     returns: "map: `changed` and `already` (how many), `users` (list of `id`, `owner`: who was suspended by this run), `others` (who was suspended before), `drift` (list of texts)",
     example: r#"suspend_all_users(#{ except: "monitoring" });"#,
-    failure: "`check` if some could not be suspended, with their names: the others are; `not_found` if `except` or `only` names nobody.",
+    failure: "`input` if `deadman` is given and the adapter cannot say as a command how users are resumed (`command` can, `ahsay_obs` cannot); `check` if some could not be suspended, with their names: the others are; `not_found` if `except` or `only` names nobody.",
     plan: "Lists the users that it would suspend.",
     undo: "Enables exactly the users that it suspended.",
     resume: "Looks again; suspends those of the recorded list that are still enabled.",
@@ -294,6 +296,7 @@ fn suspend(ctx: &NativeCallContext<'_>, options: Map) -> RhaiResultOf<Dynamic> {
         except: options.texts("except")?,
         only: if options.has("only") { Some(options.texts("only")?) } else { None },
         timeout_ms: options.duration("timeout")?.map(millis),
+        deadman: deadman(&options)?,
     };
     Ok(to_dynamic(json!(act(ctx, &action)?)))
 }

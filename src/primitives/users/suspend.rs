@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::bring::bring;
 use super::{Ledger, Listing, Resume, State, Who, count, key, list, names, recordable};
 use crate::call::Access;
-use crate::effect::{Action, App, Cx, Lane, Owes, Plan, Reconciled, inverse_of};
+use crate::effect::{Action, App, Cx, Deadman, Lane, Owes, Plan, Reconciled, Switch, inverse_of};
 use crate::error::{Failure, Kind, Result};
 use crate::journal::{Debt, Inverse};
 use crate::primitives::app::can;
+use crate::primitives::deadman::adapter_text;
 use crate::units;
 
 /// Suspends users.
@@ -24,6 +26,8 @@ pub(super) struct Suspend {
     pub(super) only: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadman: Option<Deadman>,
 }
 
 /// What came of suspending.
@@ -160,6 +164,21 @@ impl Action for Suspend {
             others: Some(before.suspended.clone()),
             timeout_ms: None,
         })
+    }
+
+    fn deadman(&self, cx: &Cx<'_>, before: &Listing) -> Result<Option<Switch>> {
+        let chosen = self.chosen(before);
+        let Some(deadman) = self.deadman.filter(|_| !chosen.is_empty()) else { return Ok(None) };
+        let mut inverse = "failed=0\n".to_owned();
+        for who in chosen {
+            let user =
+                json!({ "id": who.id, "owner": who.owner, "state": "suspended", "note": "" });
+            let line = adapter_text(cx, &self.app, "user_set_command", &[user, json!(true)])?;
+            inverse.push_str(&line);
+            inverse.push_str(" || failed=1\n");
+        }
+        inverse.push_str("exit $failed\n");
+        Ok(Some(Switch { deadman, inverse }))
     }
 
     fn owes(&self, before: &Listing) -> Owes {

@@ -10,7 +10,7 @@ use crate::event::What;
 use crate::primitives::app::mock::{Mock, app, bench};
 
 fn all() -> Suspend {
-    Suspend { app: app(), except: Vec::new(), only: None, timeout_ms: None }
+    Suspend { app: app(), except: Vec::new(), only: None, timeout_ms: None, deadman: None }
 }
 
 fn of_run(lane: &Lane) -> Resume {

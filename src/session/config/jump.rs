@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::TargetConfig;
 use super::read::{check_address, check_user};
 use super::tree::Span;
 use super::walk::Walk;
+use super::{Given, TargetConfig};
 use crate::units;
 
 /// More hops than any network has.
@@ -66,8 +66,12 @@ impl Hop {
             Self::Address { user, host, port } => {
                 config.address.clone_from(host);
                 config.port = port.unwrap_or(22);
+                if port.is_some() {
+                    config.given.insert(Given::Port);
+                }
                 if let Some(user) = user {
                     config.user.clone_from(user);
+                    config.given.insert(Given::User);
                 }
             }
         }

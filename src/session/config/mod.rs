@@ -30,6 +30,10 @@ use walk::Walk;
 pub const FILE: &str = "upgrade-host.toml";
 /// How long connecting may take where nothing else is said.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may be silent where nothing else is said.
+pub const SILENCE: Duration = Duration::from_secs(13);
+/// The shortest silence that can be set.
+pub const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
 /// The configuration.
 #[derive(Clone, Debug)]
@@ -123,12 +127,53 @@ pub struct TargetConfig {
     pub agent: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the server may be silent, though asked whether it lives, before its connection counts as lost.
+    #[serde(default = "silence")]
+    pub silence: Duration,
+    /// Whether OpenSSH's client configuration counts for what is not set here.
+    #[serde(default)]
+    pub ssh_config: SshConfig,
+    /// What of the above is set rather than usual.
+    #[serde(default)]
+    pub given: BTreeSet<Given>,
     /// The tags.
     #[serde(default)]
     pub tags: Vec<String>,
     /// Parameters of runbooks on this target.
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
+}
+
+/// What runs begun by an earlier version have.
+fn silence() -> Duration {
+    SILENCE
+}
+
+/// Which client configuration of OpenSSH counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SshConfig {
+    /// The user's and the system's.
+    #[default]
+    Usual,
+    /// None.
+    Off,
+    /// This file.
+    File(PathBuf),
+}
+
+/// A setting of a connection that counts over OpenSSH's configuration, once it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// The port.
+    Port,
+    /// The user.
+    User,
+    /// Whether the agent is asked.
+    Agent,
+    /// How long connecting may take.
+    ConnectTimeout,
 }
 
 /// How commands become another user.
@@ -162,6 +207,9 @@ impl TargetConfig {
             passphrase: None,
             agent: true,
             connect_timeout: CONNECT_TIMEOUT,
+            silence: SILENCE,
+            ssh_config: SshConfig::Usual,
+            given: BTreeSet::new(),
             tags: Vec::new(),
             params: BTreeMap::new(),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::jump::{self, Hop, Raw};
 use super::tree::{Entry, Node, Span, Table, Tree};
 use super::walk::{Section, Walk};
-use super::{Config, Defaults, Environment, Interrupt, SudoConfig, TargetConfig};
+use super::{Config, Defaults, Environment, Given, Interrupt, SshConfig, SudoConfig, TargetConfig};
 use crate::effect::{App, ServiceCommands};
 use crate::session::secrets::Reference;
 
@@ -19,6 +19,8 @@ pub(super) const DEFAULTS: &[&str] = &[
     "identity",
     "known_hosts",
     "connect_timeout",
+    "silence",
+    "ssh_config",
     "reconnect",
     "interrupt",
     "operator",
@@ -38,6 +40,8 @@ pub(super) const TARGET: &[&str] = &[
     "passphrase",
     "agent",
     "connect_timeout",
+    "silence",
+    "ssh_config",
     "tags",
     "params",
 ];
@@ -52,6 +56,8 @@ struct Connection {
     identities: Vec<PathBuf>,
     known_hosts: Vec<PathBuf>,
     connect_timeout: Option<Duration>,
+    silence: Option<Duration>,
+    ssh_config: Option<SshConfig>,
 }
 
 /// Reads the whole configuration.
@@ -65,10 +71,18 @@ pub(super) fn config(walk: &mut Walk<'_>, root: &Table, env: &Environment) -> Co
         let (defaults, connection) = defaults(walk, &section);
         config.defaults = defaults;
         let template = &mut config.template;
+        if connection.user.is_some() {
+            template.given.insert(Given::User);
+        }
+        if connection.connect_timeout.is_some() {
+            template.given.insert(Given::ConnectTimeout);
+        }
+        template.ssh_config = connection.ssh_config.unwrap_or_default();
         template.user = connection.user.unwrap_or_else(|| env.user());
         template.identities = connection.identities;
         template.known_hosts = connection.known_hosts;
         template.connect_timeout = connection.connect_timeout.unwrap_or(super::CONNECT_TIMEOUT);
+        template.silence = connection.silence.unwrap_or(super::SILENCE);
     }
     if let Some(entry) = root.get("targets")
         && let Some(section) = walk.names(&entry.node, "targets".to_owned())
@@ -116,6 +130,8 @@ fn defaults(walk: &mut Walk<'_>, section: &Section<'_>) -> (Defaults, Connection
         identities: walk.paths(section, "identity").unwrap_or_default(),
         known_hosts: walk.paths(section, "known_hosts").unwrap_or_default(),
         connect_timeout: connect_timeout(walk, section),
+        silence: silence(walk, section),
+        ssh_config: ssh_config(walk, section),
     };
     (defaults, connection)
 }
@@ -129,6 +145,23 @@ fn params(walk: &mut Walk<'_>, section: &Section<'_>) -> BTreeMap<String, serde_
         .unwrap_or_default()
 }
 
+fn silence(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duration> {
+    let silence = walk.duration(section, "silence")?;
+    if silence >= super::SHORTEST_SILENCE {
+        return Some(silence);
+    }
+    let key = section.key("silence");
+    let span = section.table.get("silence")?.node.span;
+    let shortest = crate::units::say_duration(super::SHORTEST_SILENCE);
+    walk.wrong(
+        span,
+        &key,
+        format!("`{key}` is less than {shortest}, which a busy server may well be silent"),
+        None,
+    );
+    None
+}
+
 fn connect_timeout(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duration> {
     let timeout = walk.duration(section, "connect_timeout")?;
     if !timeout.is_zero() {
@@ -138,6 +171,22 @@ fn connect_timeout(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<Duratio
     let span = section.table.get("connect_timeout")?.node.span;
     walk.wrong(span, &key, format!("`{key}` is 0, which no connection can keep"), None);
     None
+}
+
+fn ssh_config(walk: &mut Walk<'_>, section: &Section<'_>) -> Option<SshConfig> {
+    const EXPECTED: &str = "true, false or the path of a file in the form of ssh_config(5)";
+    let node = &section.table.get("ssh_config")?.node;
+    match &node.tree {
+        Tree::Bool(true) => Some(SshConfig::Usual),
+        Tree::Bool(false) => Some(SshConfig::Off),
+        Tree::Text(_) => walk.path(section, "ssh_config").map(SshConfig::File),
+        other => {
+            let key = section.key("ssh_config");
+            let message = format!("`{key}` is {}, expected {EXPECTED}", other.kind());
+            walk.wrong(node.span, &key, message, None);
+            None
+        }
+    }
 }
 
 fn target(
@@ -179,9 +228,11 @@ fn target(
     }
     if let Some(port) = walk.port(&section, "port") {
         config.port = port;
+        config.given.insert(Given::Port);
     }
     if let Some(user) = walk.checked(&section, "user", check_user) {
         config.user = user;
+        config.given.insert(Given::User);
     }
     if let Some(identities) = walk.paths(&section, "identity") {
         config.identities = identities;
@@ -195,9 +246,17 @@ fn target(
     config.passphrase = walk.reference(&section, "passphrase");
     if let Some(agent) = walk.bool(&section, "agent") {
         config.agent = agent;
+        config.given.insert(Given::Agent);
     }
     if let Some(timeout) = connect_timeout(walk, &section) {
         config.connect_timeout = timeout;
+        config.given.insert(Given::ConnectTimeout);
+    }
+    if let Some(choice) = ssh_config(walk, &section) {
+        config.ssh_config = choice;
+    }
+    if let Some(silence) = silence(walk, &section) {
+        config.silence = silence;
     }
     let hops = hops(walk, &section);
     Some(Raw { config, hops })

@@ -174,7 +174,7 @@ fn unknown_keys_name_place_and_nearest() {
       |
     2 | adress = "10.0.0.5"
       | ^^^^^^
-      = help: Did you mean `address`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, tags, params.
+      = help: Did you mean `address`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, silence, ssh_config, tags, params.
 
     error: unknown key `pasword` in `targets.obs1.sudo`
      --> upgrade-host.toml:3:22
@@ -197,7 +197,7 @@ fn unknown_keys_name_place_and_nearest() {
       |
     4 | interupt = "ask"
       | ^^^^^^^^
-      = help: Did you mean `interrupt`? Known are: on, params, user, identity, known_hosts, connect_timeout, reconnect, interrupt, operator, state.
+      = help: Did you mean `interrupt`? Known are: on, params, user, identity, known_hosts, connect_timeout, silence, ssh_config, reconnect, interrupt, operator, state.
     "#);
     assert_snapshot!(wrong("[targets.local]\naddress = \"x\"\nport = 1\nsudoo = true\n"), @r#"
     error: `local` is this machine, so it has no `address`
@@ -726,7 +726,7 @@ fn an_error_names_the_file_in_which_it_stands() {
       |
     2 | prt = 1
       | ^^^
-      = help: Did you mean `port`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, tags, params.
+      = help: Did you mean `port`? Known are: address, port, user, identity, known_hosts, host_key, host_key_alias, jump, sudo, password, passphrase, agent, connect_timeout, silence, ssh_config, tags, params.
 
     error: `targets.a.user` is a whole number, expected text
      --> upgrade-host.toml:2:8
@@ -846,6 +846,7 @@ fn piece() -> impl Strategy<Value = String> {
         "on",
         "reconnect",
         "connect_timeout",
+        "silence",
         "process",
         "url",
         " = ",

@@ -49,7 +49,16 @@ impl Transport for Sudo {
         format!("{} as {user}", self.inner.describe())
     }
 
+    fn fresh(&self) -> Option<SharedTransport> {
+        let fresh = self.inner.fresh()?;
+        Some(std::sync::Arc::new(Self::new(fresh, self.sudo.clone())))
+    }
+
     fn own_address(&self) -> Option<IpAddr> {
         self.inner.own_address()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.inner.boot_id()
     }
 }

@@ -292,8 +292,86 @@ fn an_ssh_target_has_all_that_is_configured() {
         secret(&obs2.jump[0].passphrase).as_deref(),
         Some("value of targets.db1.passphrase")
     );
-    assert!(obs2.jump[0].sudo.is_none() && obs2.passphrase.is_none() && obs2.use_agent);
+    assert!(obs2.jump[0].sudo.is_none() && obs2.passphrase.is_none());
     let db1 = ssh_target(&inventory.config("db1").unwrap(), &reveal).unwrap();
     let sudo = db1.sudo.unwrap();
     assert_eq!(secret(&sudo.password).as_deref(), Some("value of targets.db1.sudo.password"));
+}
+
+/// A configuration beside a file in the form of OpenSSH's.
+#[cfg(feature = "ssh")]
+fn beside(ssh_config: &str, text: &str) -> (tempfile::TempDir, Inventory) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ssh"), ssh_config).unwrap();
+    let env = Environment { dir: dir.path().to_owned(), ..Environment::default() };
+    let config = Config::parse(text, Path::new("upgrade-host.toml"), &env).unwrap();
+    (dir, Inventory::new(&config, on_this_machine(), false))
+}
+
+#[cfg(feature = "ssh")]
+fn target(inventory: &Inventory, name: &str) -> Result<crate::transport::ssh::SshTarget> {
+    ssh_target(&inventory.config(name)?, &|_| Ok(Secret::new(String::new())))
+}
+
+#[cfg(feature = "ssh")]
+#[test]
+fn what_is_configured_counts_over_the_configuration_of_ssh() {
+    if std::process::Command::new("ssh").arg("-V").output().is_err() {
+        return;
+    }
+    let (_dir, inventory) = beside(
+        "Host db* gate far\n  HostName %h.example.org\n  User ops\n  Port 2222\n  IdentityFile /keys/ssh\n\
+         \x20 ConnectTimeout 3\n  UserKnownHostsFile /known/ssh\n  HostKeyAlias alias\nHost db*\n  ProxyJump far,gate\n\
+         Host far\n  ProxyJump edge\n",
+        "[defaults]\nssh_config = \"ssh\"\n[targets.db1]\n\
+         [targets.db2]\nuser = \"root\"\nport = 22\nidentity = \"/keys/own\"\nconnect_timeout = \"9s\"\n\
+         known_hosts = \"/known/own\"\nhost_key_alias = \"own\"\njump = \"gate\"\n[targets.gate]\nuser = \"me\"\n\
+         [targets.db3]\nssh_config = false\n[targets.one]\naddress = \"db7\"\n",
+    );
+
+    let db1 = target(&inventory, "db1").unwrap();
+
+    assert_eq!((db1.name.as_str(), db1.address.as_str()), ("db1", "db1.example.org"));
+    assert_eq!((db1.user.as_str(), db1.port), ("ops", 2222));
+    assert_eq!(db1.identities, [Path::new("/keys/ssh")]);
+    assert_eq!(db1.connect_timeout.as_secs(), 3);
+    assert_eq!(db1.known_hosts[0], Path::new("/known/ssh"));
+    assert_eq!(db1.host_key_alias.as_deref(), Some("alias"));
+    let way: Vec<&str> = db1.jump.iter().map(|hop| hop.address.as_str()).collect();
+    assert_eq!(way, ["edge", "far.example.org", "gate.example.org"]);
+    assert_eq!(db1.jump[2].user, "ops", "the hop is ssh's, not the target of the same name");
+
+    let db2 = target(&inventory, "db2").unwrap();
+    assert_eq!((db2.user.as_str(), db2.port), ("root", 22));
+    assert_eq!(db2.identities, [Path::new("/keys/own")]);
+    assert_eq!(db2.connect_timeout.as_secs(), 9);
+    assert_eq!(db2.known_hosts, [Path::new("/known/own")]);
+    assert_eq!(db2.host_key_alias.as_deref(), Some("own"));
+    let way: Vec<&str> = db2.jump.iter().map(|hop| hop.address.as_str()).collect();
+    assert_eq!(way, ["gate.example.org"]);
+    assert_eq!((db2.jump[0].user.as_str(), db2.jump[0].port), ("me", 2222));
+
+    let db3 = target(&inventory, "db3").unwrap();
+    assert_eq!((db3.address.as_str(), db3.port, db3.jump.len()), ("db3", 22, 0));
+    assert_eq!(target(&inventory, "one").unwrap().address, "db7.example.org");
+}
+
+#[cfg(feature = "ssh")]
+#[test]
+fn ways_that_cannot_be_gone_are_told() {
+    if std::process::Command::new("ssh").arg("-V").output().is_err() {
+        return;
+    }
+    let (_dir, inventory) = beside(
+        "Host a\n  ProxyCommand nc %h %p\nHost b\n  ProxyJump c\nHost c\n  ProxyJump b\n",
+        "[defaults]\nssh_config = \"ssh\"\n[targets.a]\n[targets.b]\n[targets.own]\naddress = \"a\"\njump = \"d\"\n\
+         [targets.d]\n",
+    );
+    let said = |name: &str| match target(&inventory, name) {
+        Err(Halt::Failure(failure)) => failure.message.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(said("a").contains("`ProxyCommand` ("), "{}", said("a"));
+    assert_eq!(said("b"), "the jumps of ssh's configuration go in a circle: b → c → b");
+    assert_eq!(target(&inventory, "own").unwrap().jump.len(), 1);
 }

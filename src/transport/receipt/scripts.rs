@@ -151,15 +151,15 @@ if [ ! -e "$f.start" ]; then
       r=$?
       echo "$r" >"$1.rc"
     '
+    # In the foreground: in the background a shell has its commands ignore interrupts.
     if [ -n "$own" ]; then
-      (set -- "$f" "$b" "$c" "$own"; eval "$child") <&3 >"$f.out" 2>"$f.err" 3<&- &
+      (set -- "$f" "$b" "$c" "$own"; eval "$child") <&3 >"$f.out" 2>"$f.err" 3<&-
     elif command -v setsid >/dev/null 2>&1; then
-      setsid sh -c "$child" sh "$f" "$b" "$c" own <&3 >"$f.out" 2>"$f.err" 3<&- &
+      setsid sh -c "$child" sh "$f" "$b" "$c" own <&3 >"$f.out" 2>"$f.err" 3<&-
     else
-      sh -c "$child" sh "$f" "$b" "$c" 0 <&3 >"$f.out" 2>"$f.err" 3<&- &
+      sh -c "$child" sh "$f" "$b" "$c" 0 <&3 >"$f.out" 2>"$f.err" 3<&-
     fi
     exec 3<&-
-    wait "$!"
   elif [ "$i" != /dev/null ]; then rm -f "$i"
   fi
 fi
@@ -260,6 +260,8 @@ for base in /var/tmp/upgrade-host-[0-9]*; do
   [ "$o" = "$u" ] || continue
   for d in "$base"/*/; do
     [ -d "$d" ] && [ ! -L "${d%/}" ] || continue
+    # Dead-man switches are no run: an armed one is disarmed by the run that knows of it, or fires.
+    [ "$d" != "$base/deadman/" ] || continue
     calls=0 running=0
     for c in "$d"*.start; do
       [ -e "$c" ] || continue

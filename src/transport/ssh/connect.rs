@@ -1,10 +1,11 @@
 //! Making a session: the socket, the handshake, the host key, the login. All of it happens on the thread that needs
 //! the session, because it may have to ask a person; then a reactor takes over.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use libssh2_sys as raw;
@@ -14,7 +15,7 @@ use ssh2::{BlockDirections, ErrorCode, Session};
 use super::handle::{Link, Ssh};
 use super::host_key::HostKeys;
 use super::session::{Fate, Live};
-use super::{Questions, SshTarget, auth, reactor};
+use super::{Family, Questions, SshTarget, Unattended, auth, reactor};
 use crate::transport::{Cancel, TransportError};
 
 /// How often cancel is looked at.
@@ -48,36 +49,58 @@ pub(super) fn connect(
         (fd, Some(address), None)
     };
     session.set_blocking(false);
-    let dialogue = Dialogue { target, session: &session, fd: &fd, cancel };
+    let paused = Cell::default();
+    let dialogue = Dialogue { target, session: &session, fd: &fd, cancel, paused };
     let host_keys = HostKeys::read(target);
-    host_keys.prefer_known(&session);
+    host_keys.prefer_known(&session, target)?;
+    target.algorithms.apply(&session, target)?;
     let mut handshake = session.clone();
     dialogue.run(|| handshake.handshake()).map_err(|broken| broken.in_handshake(target))?;
     drop(handshake);
-    host_keys.check(&session, target, questions.as_ref())?;
-    auth::log_in(&dialogue, questions.as_ref())?;
+    let asked: &dyn Questions = if target.attended { questions.as_ref() } else { &Unattended };
+    host_keys.check(&session, target, asked)?;
+    auth::log_in(&dialogue, asked)?;
 
     let (id, fate) = (reactor::next_id(), Arc::new(Fate::default()));
-    let live = Live::new(id, session, fd, Arc::clone(&fate));
+    let live = Live::new(id, session, fd, Arc::clone(&fate), target.silence);
     let reactor = reactor::adopt(live).map_err(failed)?;
-    Ok(Arc::new(Link { name: target.name.clone(), id, reactor, fate, address, hop }))
+    Ok(Arc::new(Link {
+        name: target.name.clone(),
+        id,
+        reactor,
+        fate,
+        address,
+        hop,
+        served: OnceLock::new(),
+    }))
 }
 
 /// Opens the TCP connection.
 fn dial(target: &SshTarget, cancel: &Cancel) -> Result<(TcpStream, IpAddr), TransportError> {
     let end = Instant::now() + target.connect_timeout;
     let mut last = None;
-    for address in resolve(target, cancel, end)? {
+    let allowed = |address: &SocketAddr| match target.family {
+        Some(Family::V4) => address.is_ipv4(),
+        Some(Family::V6) => address.is_ipv6(),
+        None => true,
+    };
+    for address in resolve(target, cancel, end)?.into_iter().filter(allowed) {
         match dial_one(address, cancel, end) {
             Ok(Some(stream)) => {
-                tune(&stream).map_err(|error| cannot_dial(target, &error))?;
+                tune(&stream, target.silence).map_err(|error| cannot_dial(target, &error))?;
                 return Ok((stream, address.ip()));
             }
             Ok(None) => return Err(TransportError::Cancelled),
             Err(error) => last = Some(error),
         }
     }
-    let error = last.unwrap_or_else(|| io::Error::other("the name has no address"));
+    let error = last.unwrap_or_else(|| {
+        io::Error::other(match target.family {
+            Some(Family::V4) => "there is no IPv4 address, and no other is allowed",
+            Some(Family::V6) => "there is no IPv6 address, and no other is allowed",
+            None => "the name has no address",
+        })
+    });
     Err(cannot_dial(target, &error))
 }
 
@@ -139,8 +162,9 @@ fn dial_one(address: SocketAddr, cancel: &Cancel, end: Instant) -> io::Result<Op
     }
 }
 
-/// Makes the kernel notice a dead peer: what is sent must be acknowledged within 10 s, keepalives included.
-fn tune(stream: &TcpStream) -> io::Result<()> {
+/// Makes the kernel notice a dead peer: what is sent must be acknowledged within a little less than the silence that is
+/// allowed, keepalives included.
+fn tune(stream: &TcpStream, silence: Duration) -> io::Result<()> {
     use rustix::net::sockopt;
 
     stream.set_nodelay(true)?;
@@ -149,7 +173,8 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(15))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
-    sockopt::set_tcp_user_timeout(stream, 10_000)?;
+    let acknowledged = u32::try_from((silence * 10 / 13).as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, acknowledged)?;
     Ok(())
 }
 
@@ -190,6 +215,8 @@ pub(super) struct Dialogue<'a> {
     pub(super) session: &'a Session,
     fd: &'a OwnedFd,
     cancel: &'a Cancel,
+    /// How long a person has been asked, which counts against nobody.
+    pub(super) paused: Cell<Duration>,
 }
 
 /// Why an operation of a dialogue did not come to an end.
@@ -205,7 +232,7 @@ impl Dialogue<'_> {
         &self,
         mut operation: impl FnMut() -> Result<T, ssh2::Error>,
     ) -> Result<T, Broken> {
-        let end = Instant::now() + self.target.connect_timeout;
+        let (begun, before) = (Instant::now(), self.paused.get());
         loop {
             match operation() {
                 Ok(value) => return Ok(value),
@@ -215,7 +242,8 @@ impl Dialogue<'_> {
             if self.cancel.is_cancelled() {
                 return Err(Broken::Cancelled);
             }
-            if Instant::now() >= end {
+            let asked = self.paused.get().saturating_sub(before);
+            if begun.elapsed().saturating_sub(asked) >= self.target.connect_timeout {
                 return Err(Broken::TimedOut);
             }
             let flags = match self.session.block_directions() {
@@ -274,10 +302,7 @@ impl Broken {
                     | raw::LIBSSH2_ERROR_SOCKET_RECV
                     | raw::LIBSSH2_ERROR_SOCKET_SEND,
                 ) => "the server closed the connection during the login; after too many attempts (MaxAuthTries) it does".to_owned(),
-                ErrorCode::Session(
-                    raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED
-                    | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
-                ) => return Ok("the server refuses it".to_owned()),
+                ErrorCode::Session(raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED) => return Ok("the server refuses it".to_owned()),
                 // For a wrong passphrase libssh2 says that the format is not supported.
                 ErrorCode::Session(raw::LIBSSH2_ERROR_FILE) => {
                     return Ok(NOT_OPENED.to_owned());

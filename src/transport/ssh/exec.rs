@@ -7,11 +7,12 @@
 //! A status over 128 that fits a signal counts as that signal: a shell cannot tell them apart.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::channel::{Event, ExecJob, Job, Shared};
 use super::handle::Link;
+use super::orphan::{Orphan, Served};
 use crate::transport::group::end_group;
 use crate::transport::marks::{Marks, mark};
 use crate::transport::quote::join;
@@ -26,8 +27,12 @@ const START_GRACE: Duration = Duration::from_secs(10);
 /// How long ending a group may take in all: it gives 5 s to TERM and 3 s to KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 
-/// `$1` mark, `$2` command line. The shell itself says nothing on standard error ("Killed"), the command does.
-const LEADER: &str = "exec 3>&2 2>/dev/null; echo \"$1 $$\" >&3; (exec 2>&3 3>&-; eval \"$2\"); r=$?; \
+/// `$1` mark, `$2` command line. The shell itself says nothing on standard error ("Killed"), the command does. Its first
+/// line is read by [`Served`]; all of it is builtins, so that it costs no process.
+const LEADER: &str = "exec 3>&2 2>/dev/null; \
+                      read -r uh_b </proc/sys/kernel/random/boot_id; read -r uh_s </proc/$PPID/stat; \
+                      echo \"$1 $$ $PPID ${uh_b:--} ${uh_s##*) }\" >&3; unset uh_b uh_s; \
+                      (exec 2>&3 3>&-; eval \"$2\"); r=$?; \
                       echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r";
 
 /// `$1` process group.
@@ -60,8 +65,26 @@ pub(super) fn run(
     cancel: &Cancel,
     watch: Watch<'_>,
     another: &dyn Fn() -> Result<Arc<Link>, TransportError>,
+    orphans: &Mutex<Vec<Orphan>>,
 ) -> Result<Exit, Trouble> {
     let mut running = Running::start(link, command, false)?;
+    let result = follow(&mut running, link, command, cancel, watch, another);
+    if let (Err(Trouble::Error(TransportError::Lost { .. })), Some(grace)) = (&result, command.tied)
+    {
+        let orphan = Orphan::new(&running.mark, link, command.sudo.clone(), grace);
+        orphans.lock().unwrap_or_else(PoisonError::into_inner).push(orphan);
+    }
+    result
+}
+
+fn follow(
+    running: &mut Running<'_>,
+    link: &Arc<Link>,
+    command: &Command,
+    cancel: &Cancel,
+    watch: Watch<'_>,
+    another: &dyn Fn() -> Result<Arc<Link>, TransportError>,
+) -> Result<Exit, Trouble> {
     let (mut out, mut err) = (Kept::default(), Kept::default());
     let started = Instant::now();
     let mut stop: Option<(TransportError, Instant)> = None;
@@ -118,7 +141,11 @@ pub(super) fn run(
 }
 
 /// Ends a process group, as the user who ran the command and, if that leaves something, as the one who logged in.
-fn end_group(link: &Arc<Link>, group: &str, sudo: Option<&Sudo>) -> Result<(), TransportError> {
+pub(super) fn end_group(
+    link: &Arc<Link>,
+    group: &str,
+    sudo: Option<&Sudo>,
+) -> Result<(), TransportError> {
     let mut ways = vec![None];
     if let Some(sudo) = sudo {
         ways.insert(0, Some(sudo.clone()));
@@ -137,7 +164,7 @@ fn end_group(link: &Arc<Link>, group: &str, sudo: Option<&Sudo>) -> Result<(), T
 }
 
 /// Runs a command of our own that must not wait for others and that nobody can cancel.
-fn short(link: &Arc<Link>, command: &Command) -> Result<Exit, Trouble> {
+pub(super) fn short(link: &Arc<Link>, command: &Command) -> Result<Exit, Trouble> {
     let mut running = Running::start(link, command, true)?;
     let end = Instant::now() + KILL_LIMIT;
     let (mut out, mut err) = (Kept::default(), Kept::default());
@@ -155,7 +182,7 @@ fn short(link: &Arc<Link>, command: &Command) -> Result<Exit, Trouble> {
     Err(lost(link, "ending the command took too long").into())
 }
 
-fn lost(link: &Link, why: &str) -> TransportError {
+pub(super) fn lost(link: &Link, why: &str) -> TransportError {
     TransportError::Lost { target: link.name().to_owned(), why: why.to_owned() }
 }
 
@@ -169,6 +196,7 @@ enum Next {
 
 struct Running<'a> {
     link: &'a Arc<Link>,
+    mark: String,
     shared: Arc<Shared>,
     events: mpsc::Receiver<Event>,
     out: Marks,
@@ -202,24 +230,15 @@ impl<'a> Running<'a> {
         };
         over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
-        Ok(Self {
-            link: over,
-            shared,
-            events,
-            out: marks()?,
-            err: marks()?,
-            closed: None,
-            launcher: command.launcher,
-        })
+        let (out, err) = (marks()?, marks()?);
+        let launcher = command.launcher;
+        Ok(Self { link: over, mark, shared, events, out, err, closed: None, launcher })
     }
 
     /// Returns the process group, once the remote shell has said it.
     fn group(&self) -> Option<String> {
-        self.err
-            .said()
-            .first()
-            .filter(|said| said.bytes().all(|byte| byte.is_ascii_digit()))
-            .cloned()
+        let group = self.err.said().first()?.split(' ').next()?;
+        group.bytes().all(|byte| byte.is_ascii_digit()).then(|| group.to_owned())
     }
 
     /// Gives the command up; returns whether it is sure that it never started.
@@ -247,7 +266,13 @@ impl<'a> Running<'a> {
         match event {
             Ok(Event::Output(stream, bytes)) => {
                 let marks = if stream == Stream::Out { &mut self.out } else { &mut self.err };
-                Next::Output(stream, marks.pass(bytes))
+                let bytes = marks.pass(bytes);
+                if let (None, Some(line)) = (self.link.served.get(), self.err.said().first())
+                    && let Some(served) = Served::read(line)
+                {
+                    let _others_said_the_same = self.link.served.set(served);
+                }
+                Next::Output(stream, bytes)
             }
             Ok(Event::Closed { status, signal }) => {
                 self.closed = Some((status, signal));

@@ -5,11 +5,12 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use super::channel::{Job, TunnelJob};
 use super::exec::{self, Trouble};
+use super::orphan::{self, Orphan, Served};
 use super::reactor::{Message, Reactor};
 use super::session::Fate;
 use super::{Questions, SshTarget, connect};
@@ -25,6 +26,12 @@ struct Inner {
     questions: Arc<dyn Questions>,
     slot: Mutex<Option<Arc<Link>>>,
     address: Mutex<Option<IpAddr>>,
+    /// What commands of lost connections may have left running.
+    orphans: Mutex<Vec<Orphan>>,
+    /// Held by whoever deals with them.
+    settling: Mutex<()>,
+    /// The boot id at the last contact.
+    boot: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Ssh {
@@ -37,7 +44,15 @@ impl Ssh {
     /// Makes a handle. Nothing is connected yet.
     pub fn new(target: SshTarget, questions: Arc<dyn Questions>) -> Self {
         let address = Mutex::new(target.address.parse().ok());
-        Self(Arc::new(Inner { target, questions, slot: Mutex::new(None), address }))
+        Self(Arc::new(Inner {
+            target,
+            questions,
+            slot: Mutex::new(None),
+            address,
+            orphans: Mutex::default(),
+            settling: Mutex::default(),
+            boot: Mutex::default(),
+        }))
     }
 
     /// Connects and logs in, unless that has been done.
@@ -83,16 +98,41 @@ impl Ssh {
     }
 
     fn slot(&self, cancel: &Cancel) -> Result<MutexGuard<'_, Option<Arc<Link>>>, TransportError> {
-        loop {
-            match self.0.slot.try_lock() {
-                Ok(slot) => return Ok(slot),
-                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if cancel.sleep(Duration::from_millis(5)) => {
-                    return Err(TransportError::Cancelled);
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
+        take(&self.0.slot, cancel)
+    }
+
+    /// Makes sure that nothing tied to a lost connection runs any more; others wait meanwhile, and can be cancelled.
+    fn settle(&self, link: &Arc<Link>, cancel: &Cancel) -> Result<(), Trouble> {
+        let _one_at_a_time = take(&self.0.settling, cancel)?;
+        let list = || self.0.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        let orphans = list().clone();
+        if orphans.is_empty() {
+            return Ok(());
         }
+        orphan::settle(link, &orphans, cancel)?;
+        list().retain(|orphan| !orphans.contains(orphan));
+        Ok(())
+    }
+
+    /// Runs a command over a link that may turn out to be dead.
+    fn try_over(
+        &self,
+        link: &Arc<Link>,
+        command: &Command,
+        cancel: &Cancel,
+        watch: Watch<'_>,
+    ) -> Result<Exit, Trouble> {
+        self.settle(link, cancel)?;
+        if command.tied.is_some() && link.served.get().is_none() {
+            // If this command is cut off, it must be known who would still start it.
+            exec::short(link, &Command::list(["true"]).reading())?;
+        }
+        let another = || connect::connect(&self.0.target, &self.0.questions, &Cancel::new());
+        let result = exec::run(link, command, cancel, watch, &another, &self.0.orphans);
+        if let Some(served) = link.served.get() {
+            self.0.boot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&served.boot);
+        }
+        result
     }
 
     /// Opens a connection from the target and returns our end of it.
@@ -129,11 +169,10 @@ impl Transport for Ssh {
         if command.sudo.is_none() {
             command.sudo.clone_from(&self.0.target.sudo);
         }
-        let another = || connect::connect(&self.0.target, &self.0.questions, &Cancel::new());
         let mut link = self.link(cancel)?;
         let mut why = String::new();
         for _ in 0..2 {
-            match exec::run(&link, &command, cancel, &mut *watch, &another) {
+            match self.try_over(&link, &command, cancel, &mut *watch) {
                 Ok(exit) => return Ok(exit),
                 Err(Trouble::Error(error)) => return Err(error),
                 // The connection had been lost before; nothing was sent, so this is not a second run.
@@ -174,8 +213,30 @@ impl Transport for Ssh {
         text
     }
 
+    fn fresh(&self) -> Option<crate::transport::SharedTransport> {
+        Some(Arc::new(Self::new(self.0.target.clone(), Arc::clone(&self.0.questions))))
+    }
+
     fn own_address(&self) -> Option<IpAddr> {
         *self.0.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.0.boot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Takes a lock, unless cancelled.
+fn take<'a, T>(mutex: &'a Mutex<T>, cancel: &Cancel) -> Result<MutexGuard<'a, T>, TransportError> {
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if cancel.sleep(Duration::from_millis(5)) => {
+                return Err(TransportError::Cancelled);
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 }
 
@@ -188,6 +249,8 @@ pub(super) struct Link {
     pub(super) address: Option<IpAddr>,
     /// The session that carries this one, and its handle, so that other targets behind the hop find and share it.
     pub(super) hop: Option<(Ssh, Arc<Link>)>,
+    /// Who serves it at the other side, once a command has said so.
+    pub(super) served: OnceLock<Served>,
 }
 
 impl fmt::Debug for Link {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use ssh2::{MethodType, Session};
 
 use super::known_hosts::{self, Entry, Known, Verdict, blob_type};
-use super::{Questions, SshTarget, base64};
+use super::{Questions, SshTarget, algorithms, base64};
 use crate::transport::TransportError;
 
 /// What is known of a target's host key before it is met.
@@ -14,6 +14,8 @@ pub(super) struct HostKeys {
     files: Vec<PathBuf>,
     name: String,
     known: Known,
+    /// What is known of the host on the usual port, where another is used and no alias.
+    portless: Option<Known>,
 }
 
 impl HostKeys {
@@ -30,19 +32,38 @@ impl HostKeys {
             target.host_key_alias.as_deref(),
         );
         let known = Known::read(&files, &name);
-        Self { files, name, known }
+        let elsewhere = target.port != 22 && target.host_key_alias.is_none();
+        let portless = elsewhere
+            .then(|| Known::read(&files, &known_hosts::lookup_name(&target.address, 22, None)));
+        Self { files, name, known, portless }
     }
 
     /// Asks for the key types that are known first, and for no certificates, which libssh2 offers but cannot check:
     /// a server with several keys must show the one that is known.
-    pub(super) fn prefer_known(&self, session: &Session) {
-        let Ok(mut supported) = session.supported_algs(MethodType::HostKey) else { return };
+    ///
+    /// # Errors
+    /// [`TransportError::Connect`] if none is supported of those that are allowed.
+    pub(super) fn prefer_known(
+        &self,
+        session: &Session,
+        target: &SshTarget,
+    ) -> Result<(), TransportError> {
+        let Ok(mut supported) = session.supported_algs(MethodType::HostKey) else { return Ok(()) };
         supported.retain(|name| !name.contains("-cert-"));
-        let known = self.known.key_types();
-        let is_known = |name: &&str| known.contains(&key_type_of(name));
-        supported.sort_by_key(|name| !is_known(name));
+        let allowed = &target.algorithms.host_key;
+        let mut offered =
+            algorithms::usable(allowed, &supported).unwrap_or_else(|| supported.clone());
+        if offered.is_empty() {
+            return Err(algorithms::unusable(target, "HostKeyAlgorithms", &supported));
+        }
+        let mut known = self.known.key_types();
+        if let (true, Some(portless)) = (known.is_empty(), &self.portless) {
+            known = portless.key_types();
+        }
+        offered.sort_by_key(|name| !known.contains(&key_type_of(name)));
         // Refused only if a name were unknown to libssh2, which has just given them.
-        let _kept = session.method_pref(MethodType::HostKey, &supported.join(","));
+        let _kept = session.method_pref(MethodType::HostKey, &offered.join(","));
+        Ok(())
     }
 
     /// Checks the key that the server has proved to hold.
@@ -64,11 +85,26 @@ impl HostKeys {
         let key_type = blob_type(key).unwrap_or("unknown");
         let print = fingerprint(key);
         let shown = format!("{} shows the {key_type} key {print}", target.name);
-        let verdict = self.known.judge(key_type, key);
+        let mut verdict = self.known.judge(key_type, key);
+        // As with OpenSSH, a key that is known without a port counts where none is known with this one.
+        if let (Verdict::Unknown, Some(portless)) = (&verdict, &self.portless)
+            && self.known.key_types().is_empty()
+            && let found @ (Verdict::Match | Verdict::Revoked(_)) = portless.judge(key_type, key)
+        {
+            verdict = found;
+        }
         if let Verdict::Revoked(entry) = verdict {
             return refuse(
                 format!("HOST KEY REVOKED: {shown}, which {} revokes", place(entry)),
                 "Somebody may be impersonating the host. Ask whoever revoked the key.".to_owned(),
+            );
+        }
+        if let (Some(fewest), Some(bits)) = (target.algorithms.rsa_bits, rsa_bits(key))
+            && bits < fewest
+        {
+            return refuse(
+                format!("{shown} of {bits} bits, and `RequiredRSASize` demands {fewest}"),
+                "Give the host a larger key, or one of another type.".to_owned(),
             );
         }
         if let Some(pin) = &target.host_key {
@@ -110,7 +146,7 @@ impl HostKeys {
                 ),
             ),
             Verdict::Unknown => {
-                if questions.trust_host_key(&target.name, key_type, &print) {
+                if target.ask_host_key && questions.trust_host_key(&target.name, key_type, &print) {
                     return self.remember(key_type, key, target);
                 }
                 let mut why = format!("the host key of {} is not known: {shown}", target.name);
@@ -118,6 +154,10 @@ impl HostKeys {
                 if !others.is_empty() {
                     why.push_str("; keys of other types are known: ");
                     why.push_str(&others.join(", "));
+                }
+                if let Some(note) = &target.host_key_note {
+                    why.push_str("; ");
+                    why.push_str(note);
                 }
                 if let Some(warning) = self.known.warnings.first() {
                     why.push_str("; a line could not be read: ");
@@ -167,6 +207,23 @@ fn place(entry: &Entry) -> String {
 /// Returns the fingerprint as OpenSSH prints it.
 fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", base64::encode(&Sha256::digest(key)).trim_end_matches('='))
+}
+
+/// Returns the size of an RSA key; none for other keys.
+fn rsa_bits(key: &[u8]) -> Option<usize> {
+    fn next(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (length, rest) = bytes.split_at_checked(4)?;
+        let length = u32::from_be_bytes(length.try_into().ok()?);
+        rest.split_at_checked(usize::try_from(length).ok()?)
+    }
+    let (kind, rest) = next(key)?;
+    if kind != b"ssh-rsa" {
+        return None;
+    }
+    let (_exponent, rest) = next(rest)?;
+    let (modulus, _) = next(rest)?;
+    let start = modulus.iter().position(|byte| *byte != 0)?;
+    Some((modulus.len() - start) * 8 - usize::try_from(modulus[start].leading_zeros()).ok()?)
 }
 
 fn normal(fingerprint: &str) -> &str {

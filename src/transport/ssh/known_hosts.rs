@@ -185,7 +185,7 @@ fn matches_hash(hashed: &str, name: &str) -> Option<bool> {
 }
 
 /// Matches `*` and `?`, in time proportional to the product of the lengths at worst.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     while t < text.len() {
@@ -229,7 +229,7 @@ pub(super) fn default_files() -> Vec<PathBuf> {
     files
 }
 
-/// Adds a line to `file`: written aside and renamed, so that a reader never sees half of it.
+/// Adds a line to `file`: written aside and renamed, so that a reader never sees half of it. A device keeps nothing.
 pub(super) fn append(file: &Path, line: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::DirBuilderExt;
@@ -241,6 +241,10 @@ pub(super) fn append(file: &Path, line: &str) -> std::io::Result<()> {
     let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // `/dev/null` is often named so that nothing is remembered; it must not be replaced by a file.
+    if std::fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
     let mut bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -312,6 +316,69 @@ mod tests {
         ] {
             assert_eq!(matches(patterns, name), expected, "{patterns} {name}");
         }
+    }
+
+    #[test]
+    fn names_match_as_ssh_keygen_finds_them() {
+        use std::process::{Command, Stdio};
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        let keygen = |arguments: &[&str]| {
+            let mut program = Command::new("ssh-keygen");
+            program.args(arguments).arg("-f").arg(&file);
+            program.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        };
+        assert!(keygen(&["-q", "-t", "ed25519", "-N", ""]));
+        let public = std::fs::read_to_string(dir.path().join("known_hosts.pub")).unwrap();
+        let names = ["obs1", "obs10", "a.b.org", "10.0.0.7", "[10.0.0.7]:2222", "[obs1]:22", "::1"];
+        let mut found = 0;
+        for patterns in [
+            "obs1",
+            "OBS1",
+            "obs?",
+            "obs??",
+            "obs*",
+            "*",
+            "*,!obs1",
+            "!obs1,*",
+            "!obs1",
+            "*.b.org,obs1",
+            "*.b.org,!a.*",
+            "10.0.0.*",
+            "10.0.0.7,obs1",
+            "[10.0.0.*]:2222",
+            "[10.0.0.7]:*",
+            "[obs1]:22",
+            "::1",
+            "::*",
+            "obs1,",
+            ",obs1",
+            "a.b.or",
+            "**b**",
+        ] {
+            for hashed in [false, true] {
+                std::fs::write(&file, format!("{patterns} {public}")).unwrap();
+                // Only plain names can be hashed.
+                if hashed && (patterns.contains(['*', '?', '!', ',']) || !keygen(&["-H"])) {
+                    continue;
+                }
+                for name in names {
+                    let theirs = keygen(&["-F", name]);
+                    let ours = !Known::read(std::slice::from_ref(&file), name).entries.is_empty();
+                    let text = std::fs::read_to_string(&file).unwrap();
+                    assert_eq!(ours, theirs, "{name} in {text}");
+                    found += usize::from(ours);
+                }
+            }
+        }
+        assert!(found > 40, "{found}");
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        let null = Path::new("/dev/null");
+        append(null, "a line").unwrap();
+        assert!(!std::fs::metadata(null).unwrap().is_file());
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! wait for a command talk to the reactor through bounded queues (`exec`), so a slow reader holds back the remote
 //! program instead of filling the memory.
 //!
+//! What a lost connection may have left on the target, running or still to be started, is ended over the next one before
+//! anything else happens there (`orphan`).
+//!
 //! What libssh2 forces upon us, and where it is kept: an operation that could not send is finished before any other
 //! begins (`session`); the status 0 that libssh2 reports for "no status yet" is not trusted, a line written by the
 //! remote shell is (`exec`); known hosts are read by our own parser, since libssh2's knows neither globs nor revoked
@@ -17,14 +20,18 @@ use std::time::Duration;
 use super::Sudo;
 use crate::secret::Secret;
 
+mod algorithms;
 mod auth;
 mod base64;
 mod channel;
+pub mod client_config;
 mod connect;
 mod exec;
 mod handle;
 mod host_key;
+mod keys;
 mod known_hosts;
+mod orphan;
 mod reactor;
 mod session;
 #[cfg(test)]
@@ -32,6 +39,7 @@ mod tests;
 mod tunnel;
 mod work;
 
+pub use algorithms::Algorithms;
 pub use handle::Ssh;
 
 /// A target and how to get there, as the configuration gives it.
@@ -61,11 +69,33 @@ pub struct SshTarget {
     pub password: Option<Secret>,
     /// Passphrase of encrypted private keys.
     pub passphrase: Option<Secret>,
-    /// Whether the agent behind `SSH_AUTH_SOCK` is asked.
-    pub use_agent: bool,
+    /// Which agent is asked for keys.
+    pub agent: AgentSocket,
+    /// Whether only those keys of the agent are tried that belong to `identities`.
+    pub identities_only: bool,
+    /// Certificates for the keys, besides those that lie beside them (`KEY-cert.pub`).
+    pub certificates: Vec<PathBuf>,
+    /// How to log in, most wanted first; what is not here is not tried.
+    pub methods: Vec<Method>,
+    /// Which algorithms may be used.
+    pub algorithms: Algorithms,
+    /// Which addresses of a name may be used; none allows both families.
+    pub family: Option<Family>,
+    /// Whether a person may be asked for passwords and passphrases.
+    pub attended: bool,
+    /// Whether a person may be asked about an unknown host key.
+    pub ask_host_key: bool,
+    /// What to add where a host key is refused that ssh itself would have taken.
+    pub host_key_note: Option<String>,
     /// How long connecting and logging in may take, each hop by itself.
     pub connect_timeout: Duration,
+    /// How long the server may be silent while something is under way, though it is asked whether it lives, before the
+    /// connection counts as lost. A command that says nothing is no silence: the server answers for it.
+    pub silence: Duration,
 }
+
+/// How long a server may be silent where nothing else is said.
+pub const SILENCE: Duration = Duration::from_secs(13);
 
 impl SshTarget {
     /// Makes a target with the usual port, keys, files and timeout.
@@ -87,8 +117,62 @@ impl SshTarget {
             sudo: None,
             password: None,
             passphrase: None,
-            use_agent: true,
+            agent: AgentSocket::Environment,
+            identities_only: false,
+            certificates: Vec::new(),
+            methods: Method::ALL.to_vec(),
+            algorithms: Algorithms::default(),
+            family: None,
+            attended: true,
+            ask_host_key: true,
+            host_key_note: None,
             connect_timeout: Duration::from_secs(15),
+            silence: SILENCE,
+        }
+    }
+}
+
+/// Where the agent is that holds keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentSocket {
+    /// Where `SSH_AUTH_SOCK` says.
+    Environment,
+    /// At this socket.
+    At(PathBuf),
+    /// No agent is asked.
+    Off,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A key of the agent or of a file, with its certificates.
+    PublicKey,
+    /// A password.
+    Password,
+    /// Answers to what the server asks.
+    KeyboardInteractive,
+}
+
+impl Method {
+    /// All, in the order in which they are tried.
+    pub const ALL: [Self; 3] = [Self::PublicKey, Self::Password, Self::KeyboardInteractive];
+
+    /// Returns the name of the method in the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PublicKey => "publickey",
+            Self::Password => "password",
+            Self::KeyboardInteractive => "keyboard-interactive",
         }
     }
 }

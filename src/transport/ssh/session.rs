@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
 
 use super::channel::{Job, Try, classify, retry};
@@ -24,13 +24,9 @@ const SETTLE: [Duration; 3] =
 /// How often and after how long a channel is asked for again that the server refused.
 const REFUSALS: usize = 30;
 const REOPEN: Duration = Duration::from_millis(50);
-/// How long a peer may be silent before it is asked whether it lives, while something is under way and while not.
-const ASK_AFTER: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(15));
-/// How long a peer may be silent, while something is under way.
-const SILENCE: Duration = Duration::from_secs(13);
-/// The same while much is being sent: the question waits behind it on a slow line. Whether the line is dead is told by
-/// `TCP_USER_TIMEOUT` then.
-const SILENCE_SENDING: Duration = Duration::from_secs(60);
+/// How long an idle peer may be silent before it is asked whether it lives. While something is under way it is asked
+/// after a third of the silence that it is allowed.
+const ASK_IDLE: Duration = Duration::from_secs(15);
 
 /// Why a session ended, for those who hold a link to it.
 #[derive(Debug, Default)]
@@ -80,14 +76,24 @@ pub(super) struct Live {
     open_after: Option<Instant>,
     look_again: Option<Instant>,
     settled: usize,
+    /// How long the peer may be silent while something is under way.
+    silence: Duration,
     heard: Instant,
     asked: Instant,
-    sent: Option<Instant>,
+    /// When the kernel last took what it had refused to take before. Then the line is slow but moves, and the question
+    /// whether the peer lives may wait behind what is being sent.
+    moved: Instant,
 }
 
 impl Live {
     /// Takes a session that is logged in. `fd` is its socket.
-    pub(super) fn new(id: u64, session: Session, fd: OwnedFd, fate: Arc<Fate>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        session: Session,
+        fd: OwnedFd,
+        fate: Arc<Fate>,
+        silence: Duration,
+    ) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -107,9 +113,10 @@ impl Live {
             open_after: None,
             look_again: None,
             settled: 0,
+            silence,
             heard: now,
             asked: now,
-            sent: None,
+            moved: now,
         }
     }
 
@@ -170,9 +177,8 @@ impl Live {
     /// Returns when the peer is asked next, or given up.
     fn timers(&self) -> (Instant, Option<Instant>) {
         let busy = self.is_busy();
-        let ask = self.heard.max(self.asked) + if busy { ASK_AFTER.0 } else { ASK_AFTER.1 };
-        let sending = self.sent.is_some_and(|at| at + SILENCE_SENDING > self.heard);
-        (ask, busy.then(|| self.heard + if sending { SILENCE_SENDING } else { SILENCE }))
+        let ask = self.heard.max(self.asked) + if busy { self.silence / 3 } else { ASK_IDLE };
+        (ask, busy.then(|| self.heard.max(self.moved) + self.silence))
     }
 
     pub(super) fn next_due(&self, now: Instant) -> Duration {
@@ -278,6 +284,7 @@ impl Live {
                 self.pump()?;
                 return Ok(false);
             }
+            self.moved = Instant::now();
         }
         let mut progress = self.open()?;
         let mut place = 0;
@@ -297,9 +304,6 @@ impl Live {
         let work = &mut self.work[place];
         let step = work.step(&self.session, scratch)?;
         let id = work.id();
-        if work.take_sent() {
-            self.sent = Some(Instant::now());
-        }
         self.blocked = (step == Step::Blocked).then_some(Blocked::Work(id));
         Ok(step == Step::Progress)
     }
@@ -386,19 +390,19 @@ impl Live {
         if give_up.is_some_and(|at| now >= at) {
             return Err(format!(
                 "no answer from the server for {} s",
-                now.saturating_duration_since(self.heard).as_secs()
+                now.saturating_duration_since(self.heard.max(self.moved)).as_secs()
             ));
         }
         if now < ask {
             return Ok(());
         }
         self.asked = now;
-        if self.blocked.is_some() {
-            // What is half sent cannot be overtaken; TCP_USER_TIMEOUT watches over it.
+        // What is half sent cannot be overtaken, and libssh2 does not say whether it could send all of the question.
+        if self.blocked.is_some() || !self.takes_more() {
             return Ok(());
         }
         // libssh2 keeps every answer for ever, so answers are asked for only while they matter.
-        self.session.set_keepalive(self.is_busy(), 2);
+        self.session.set_keepalive(self.is_busy(), 1);
         match self.session.keepalive_send() {
             Ok(_) => Ok(()),
             Err(error) => match classify(&self.session, &error) {
@@ -406,6 +410,13 @@ impl Live {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// Returns whether the kernel has room for more than a small packet.
+    fn takes_more(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Ends the session. Whoever waits for something of it sees its queue end, and finds `why` in the fate.

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::transport::{Cancel, Command, Ended, Exit, Stream, Sudo, Transport, TransportError};
 
+mod link;
+
 /// A server of our own, with keys in a directory of its own.
 struct Sshd {
     dir: tempfile::TempDir,
@@ -117,7 +119,7 @@ impl Sshd {
             port: self.port,
             identities: vec![self.path("id")],
             known_hosts: vec![known],
-            use_agent: false,
+            agent: AgentSocket::Off,
             ..SshTarget::new(name, user(), "127.0.0.1")
         }
     }
@@ -593,6 +595,14 @@ fn host_keys_are_checked() {
     let authority = format!("@cert-authority {}", sshd.host_line("ed25519"));
     let (why, _) = host_key_error(connect(with(&authority), Person::default()).0);
     assert!(why.contains("authority"), "{why}");
+    // Known without its port is known, unless another key is known with it.
+    let portless = |kind: &str| {
+        sshd.host_line(kind).replace(&format!("[127.0.0.1]:{}", sshd.port), "127.0.0.1")
+    };
+    connect(with(&portless("rsa")), Person::default()).0.unwrap();
+    let revoked = format!("@revoked {}", portless("ed25519"));
+    let why = connect(with(&revoked), Person::default()).0.unwrap_err().to_string();
+    assert!(why.contains("REVOKED"), "{why}");
     let line = sshd.host_line("ed25519").replace(&format!("[127.0.0.1]:{}", sshd.port), "obs1");
     let target = SshTarget { host_key_alias: Some("obs1".to_owned()), ..with(&line) };
     connect(target, Person::default()).0.unwrap();
@@ -677,6 +687,129 @@ fn encrypted_keys_and_certificates_open_with_their_passphrase() {
     authorize("line");
     let target = SshTarget { identities: vec![sshd.path("signed")], ..sshd.target("t") };
     connect(target, Person::default()).0.unwrap();
+}
+
+#[test]
+fn proofs_are_given_one_after_another() {
+    let Some(sshd) = Sshd::start("AuthenticationMethods publickey,publickey") else { return };
+    keygen(&sshd.path("second"), "ecdsa", "");
+    let one = connect(sshd.target("t"), Person::default()).0.unwrap_err();
+    assert!(
+        matches!(&one, TransportError::Auth { why, .. } if why.contains("the server wants more")),
+        "{one:?}"
+    );
+    let mut keys = std::fs::read(sshd.path("authorized_keys")).unwrap();
+    keys.extend(std::fs::read(sshd.path("second.pub")).unwrap());
+    std::fs::write(sshd.path("authorized_keys"), keys).unwrap();
+    let identities = vec![sshd.path("id"), sshd.path("second")];
+    connect(SshTarget { identities, ..sshd.target("t") }, Person::default()).0.unwrap();
+}
+
+#[test]
+fn only_the_methods_and_algorithms_that_are_allowed_are_used() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let with = |change: &dyn Fn(&mut SshTarget)| {
+        let mut target = sshd.target("t");
+        std::fs::write(
+            sshd.path("known_hosts"),
+            [sshd.host_line("ed25519"), sshd.host_line("rsa")].concat(),
+        )
+        .unwrap();
+        change(&mut target);
+        connect(target, Person::default()).0.map_err(|error| error.to_string())
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+
+    let password = with(&|t| t.methods = vec![Method::Password]).unwrap_err();
+    assert!(password.contains("nothing could be tried"), "{password}");
+    with(&|t| t.algorithms.ciphers = names(&["none@x", "aes256-ctr"])).unwrap();
+    with(&|t| t.algorithms.key_exchange = names(&["ecdh-sha2-nistp384"])).unwrap();
+    with(&|t| {
+        t.algorithms.ciphers = names(&["aes256-ctr"]);
+        t.algorithms.macs = names(&["hmac-sha2-512"]);
+    })
+    .unwrap();
+    let macs = with(&|t| t.algorithms.macs = names(&["umac-64@openssh.com"])).unwrap_err();
+    assert!(macs.contains("`MACs` of ssh's configuration allows nothing"), "{macs}");
+    with(&|t| t.algorithms.host_key = names(&["rsa-sha2-512"])).unwrap();
+    let bits = |bits| {
+        with(&|t| {
+            t.algorithms.host_key = names(&["rsa-sha2-512"]);
+            t.algorithms.rsa_bits = Some(bits);
+        })
+    };
+    bits(2048).unwrap();
+    let short = bits(2049).unwrap_err();
+    assert!(short.contains("of 2048 bits, and `RequiredRSASize` demands 2049"), "{short}");
+    let key = with(&|t| t.algorithms.user_key = names(&["rsa-sha2-512"])).unwrap_err();
+    assert!(key.contains("does not take ssh-ed25519"), "{key}");
+    with(&|t| t.algorithms.user_key = names(&["ssh-ed25519"])).unwrap();
+    let family = with(&|t| t.family = Some(Family::V6)).unwrap_err();
+    assert!(family.contains("there is no IPv6 address"), "{family}");
+}
+
+#[test]
+fn a_certificate_may_lie_elsewhere() {
+    let Some(sshd) = Sshd::start("") else { return };
+    for name in ["ca", "signed", "stranger"] {
+        keygen(&sshd.path(name), "ed25519", "");
+    }
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-I", "me", "-n", &user(), "-s"])
+        .args([sshd.path("ca"), sshd.path("signed.pub")])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::fs::rename(sshd.path("signed-cert.pub"), sshd.path("elsewhere.pub")).unwrap();
+    let ca = std::fs::read_to_string(sshd.path("ca.pub")).unwrap();
+    let target = sshd.target("t");
+    std::fs::write(sshd.path("authorized_keys"), format!("cert-authority {ca}")).unwrap();
+    let identities = vec![sshd.path("stranger"), sshd.path("signed")];
+    let without = SshTarget { identities, ..target };
+    connect(without.clone(), Person::default()).0.unwrap_err();
+    let certificates = vec![sshd.path("elsewhere.pub")];
+    connect(SshTarget { certificates, ..without }, Person::default()).0.unwrap();
+}
+
+#[test]
+fn the_named_agent_is_asked_for_the_named_keys() {
+    let Some(sshd) = Sshd::start("MaxAuthTries 3") else { return };
+    let socket = sshd.path("agent");
+    let agent = std::process::Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _agent = Agent(agent);
+    wait_until("the agent listens", || socket.exists());
+    let add = |name: &str| {
+        let mut program = std::process::Command::new("ssh-add");
+        program.arg("-q").arg(sshd.path(name)).env("SSH_AUTH_SOCK", &socket);
+        assert!(program.status().unwrap().success());
+    };
+    for number in 0..6 {
+        let name = format!("other{number}");
+        keygen(&sshd.path(&name), "ed25519", "");
+        add(&name);
+    }
+    add("id");
+    // The private half is the agent's alone.
+    std::fs::remove_file(sshd.path("id")).unwrap();
+    let target = SshTarget {
+        agent: AgentSocket::At(socket),
+        identities: vec![sshd.path("id.pub")],
+        ..sshd.target("t")
+    };
+    // The named one comes first, so that the server does not lose its patience with the others.
+    connect(target.clone(), Person::default()).0.unwrap();
+    connect(SshTarget { identities_only: true, ..target.clone() }, Person::default()).0.unwrap();
+    let other = SshTarget { identities_only: true, identities: vec![sshd.path("none")], ..target };
+    let error = connect(other, Person::default()).0.unwrap_err().to_string();
+    assert!(error.contains("it holds none of the named keys"), "{error}");
+    let nowhere = SshTarget { agent: AgentSocket::At(sshd.path("no-agent")), ..sshd.target("t") };
+    let error = connect(nowhere, Person::default()).0.unwrap_err().to_string();
+    assert!(error.contains("no-agent (not usable"), "{error}");
 }
 
 #[test]
@@ -898,7 +1031,7 @@ fn with_agent_only() {
         ..SshTarget::new("t", user(), "127.0.0.1")
     };
     connect(target.clone(), Person::default()).0.unwrap();
-    let without = SshTarget { use_agent: false, ..target };
+    let without = SshTarget { agent: AgentSocket::Off, ..target };
     assert!(matches!(connect(without, Person::default()).0, Err(TransportError::Auth { .. })));
 }
 

@@ -80,12 +80,7 @@ impl Tunnel {
         self.down_ended
     }
 
-    pub(super) fn up(
-        &mut self,
-        channel: &mut Channel,
-        session: &Session,
-        sent: &mut bool,
-    ) -> Try<bool> {
+    pub(super) fn up(&mut self, channel: &mut Channel, session: &Session) -> Try<bool> {
         let mut progress = false;
         if self.up.is_empty() && !self.up_eof {
             match self.socket.read(&mut self.up.bytes) {
@@ -111,7 +106,6 @@ impl Tunnel {
         match retry_io(session, channel.write(self.up.rest())) {
             Try::Done(count) => {
                 self.up.from += count;
-                *sent |= count > 0;
                 Try::Done(progress || count > 0)
             }
             Try::Wait => Try::Wait,

@@ -54,7 +54,6 @@ pub(super) struct Work {
     phase: Phase,
     blocked: Option<Op>,
     eof: bool,
-    sent: bool,
 }
 
 struct Exec {
@@ -76,7 +75,7 @@ impl Work {
                 (Kind::Tunnel(Box::new(Tunnel::new(job.socket))), Phase::Running)
             }
         };
-        Self { id: next_id(), channel, kind, phase, blocked: None, eof: false, sent: false }
+        Self { id: next_id(), channel, kind, phase, blocked: None, eof: false }
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -97,11 +96,6 @@ impl Work {
 
     pub(super) fn channel_mut(&mut self) -> &mut Channel {
         &mut self.channel
-    }
-
-    /// Returns whether it has sent data since it was last asked.
-    pub(super) fn take_sent(&mut self) -> bool {
-        std::mem::take(&mut self.sent)
     }
 
     /// The other end of the tunnel's socket is gone.
@@ -194,7 +188,7 @@ impl Work {
         let channel = &mut self.channel;
         match &mut self.kind {
             Kind::Exec(exec) => match op {
-                Op::Write => exec.write(channel, session, &mut self.sent),
+                Op::Write => exec.write(channel, session),
                 Op::Eof => exec.send_eof(channel, session),
                 Op::Out | Op::Err => {
                     if exec.job.shared.forgotten.load(Ordering::SeqCst) {
@@ -229,7 +223,7 @@ impl Work {
                 }
             },
             Kind::Tunnel(tunnel) => match op {
-                Op::Write => tunnel.up(channel, session, &mut self.sent),
+                Op::Write => tunnel.up(channel, session),
                 Op::Eof => tunnel.send_eof(channel, session),
                 Op::Out => {
                     let result = tunnel.down(channel, session);
@@ -301,7 +295,7 @@ impl Exec {
         }
     }
 
-    fn write(&mut self, channel: &mut Channel, session: &Session, sent: &mut bool) -> Try<bool> {
+    fn write(&mut self, channel: &mut Channel, session: &Session) -> Try<bool> {
         let rest = &self.job.stdin[self.written..];
         if rest.is_empty() {
             return Try::Done(false);
@@ -309,7 +303,6 @@ impl Exec {
         match retry_io(session, channel.write(rest)) {
             Try::Done(count) => {
                 self.written += count;
-                *sent |= count > 0;
                 Try::Done(count > 0)
             }
             // The command does not read its input to the end: its own business.

@@ -1,0 +1,499 @@
+//! Dead-man switches: the inverse of a change, armed on the target before the change, so that it takes itself back if we
+//! are not there any more to do it. While the process lives and reaches the target it moves the deadline on; the opposite
+//! call disarms it over a new connection, which proves that the way in works; one that fired is found at the next contact.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::context::{Cx, Run, stem};
+use crate::call::CallKey;
+use crate::error::{Failure, Kind, Result, Stop};
+use crate::event::{DeadmanState, Event, What};
+use crate::journal::{Body, DebtChange, Record};
+use crate::transport::{Cancel, Command};
+
+mod shell;
+
+/// How long one of our scripts may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long a switch that is just firing is waited for.
+const FIRING: Duration = Duration::from_secs(180);
+/// The pause between two looks of a keeper at what is to be extended.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What a runbook asks for with the option `deadman`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadman {
+    /// How long the target waits for us, in milliseconds.
+    pub after_ms: u64,
+    /// Whether the deadline stands as it is, instead of moving on as long as we are there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed: bool,
+}
+
+/// A switch as an action wants it armed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// When it fires.
+    pub deadman: Deadman,
+    /// What takes the change back, as shell text for the target. It ends with 0 if it did.
+    pub inverse: String,
+}
+
+/// What a look at a switch found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// It is armed.
+    Armed,
+    /// There is none.
+    Nothing,
+    /// It was armed, and what was to fire it is gone.
+    Dead,
+    /// It is taking the change back right now.
+    Firing,
+    /// It took the change back.
+    Fired(Timestamp, Option<i32>),
+}
+
+#[derive(Clone, Debug)]
+struct Armed {
+    call: CallKey,
+    target: String,
+    /// The obligation whose end disarms it.
+    key: Option<String>,
+    what: String,
+    deadman: Deadman,
+    due: Timestamp,
+    extended: Instant,
+    /// Whether the target must be asked before anything else is done there.
+    doubt: bool,
+    warned: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    armed: BTreeMap<String, Armed>,
+    /// The targets of which a thread moves the deadlines on.
+    kept: BTreeSet<String>,
+    /// The calls that were taken back whole, and whose state nothing else tells.
+    taken: BTreeSet<String>,
+    /// What was found fired by this process, by target.
+    fired: BTreeMap<String, String>,
+}
+
+impl State {
+    /// Remembers a call that was taken back. With an obligation, the opposite call looks by itself whether it is met.
+    fn took(&mut self, call: &CallKey, key: Option<&str>, now: &DeadmanState) {
+        if matches!(now, DeadmanState::Fired { status: Some(0), .. }) && key.is_none() {
+            self.taken.insert(call.to_string());
+        }
+    }
+}
+
+/// The switches of a run.
+#[derive(Debug, Default)]
+pub struct Switches(Mutex<State>);
+
+impl Switches {
+    /// Reads from a run's records which ones may still be armed.
+    pub fn new(records: &[Record]) -> Self {
+        let mut state = State::default();
+        for record in records {
+            let Body::Deadman { call, target, key, what, after_ms, fixed, state: now } =
+                &record.body
+            else {
+                continue;
+            };
+            match now {
+                DeadmanState::Arming { due } | DeadmanState::Armed { due, .. } => {
+                    let armed = Armed {
+                        call: call.clone(),
+                        target: target.clone(),
+                        key: key.clone(),
+                        what: what.clone(),
+                        deadman: Deadman { after_ms: *after_ms, fixed: *fixed },
+                        due: *due,
+                        extended: Instant::now(),
+                        doubt: true,
+                        warned: false,
+                    };
+                    state.taken.remove(&call.to_string());
+                    state.armed.insert(call.to_string(), armed);
+                }
+                _ => {
+                    state.armed.remove(&call.to_string());
+                    state.took(call, key.as_deref(), now);
+                }
+            }
+        }
+        Self(Mutex::new(state))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the target anew before the next call on it: the way to it was broken.
+    pub(super) fn doubt(&self, target: &str) {
+        self.state().armed.values_mut().filter(|it| it.target == target).for_each(|it| {
+            it.doubt = true;
+        });
+    }
+
+    fn doubtful(&self, target: &str, now: Timestamp) -> Vec<Armed> {
+        let state = self.state();
+        let all = state.armed.values().filter(|it| it.target == target);
+        all.filter(|it| it.doubt || it.due <= now).cloned().collect()
+    }
+
+    /// Returns what was found fired on the target by this process.
+    pub(super) fn fired(&self, target: &str) -> Option<String> {
+        self.state().fired.get(target).cloned()
+    }
+
+    fn of(&self, target: &str, key: &str) -> Vec<Armed> {
+        let state = self.state();
+        let all = state.armed.values().filter(|it| it.target == target);
+        all.filter(|it| it.key.as_deref() == Some(key)).cloned().collect()
+    }
+
+    /// Says which are armed, and until when, for people.
+    pub fn armed(&self) -> Vec<String> {
+        let state = self.state();
+        let all = state.armed.values();
+        all.map(|it| {
+            let due = it.due.strftime("%Y-%m-%d %H:%M:%S UTC");
+            format!("{} on {} is taken back at {due}", it.what, it.target)
+        })
+        .collect()
+    }
+}
+
+fn id(run: &Run, call: &CallKey) -> String {
+    format!("{}-{}", run.id, stem(&call.to_string()))
+}
+
+fn seconds(deadman: Deadman) -> String {
+    deadman.after_ms.div_ceil(1000).max(1).to_string()
+}
+
+fn due(run: &Run, deadman: Deadman) -> Timestamp {
+    let after = jiff::SignedDuration::from_millis(i64::try_from(deadman.after_ms).unwrap_or(0));
+    run.clock.now().checked_add(after).unwrap_or(Timestamp::MAX)
+}
+
+/// Writes what became of a switch, durable, with what it means for the obligation, and tells it.
+fn note(cx: &Cx<'_>, it: &Armed, now: DeadmanState) -> Result<()> {
+    let run = cx.lane.run();
+    let met = matches!(now, DeadmanState::Fired { status: Some(0), .. });
+    let closes = it.key.clone().filter(|_| met);
+    let body = Body::Deadman {
+        call: it.call.clone(),
+        target: it.target.clone(),
+        key: it.key.clone(),
+        what: it.what.clone(),
+        after_ms: it.deadman.after_ms,
+        fixed: it.deadman.fixed,
+        state: now.clone(),
+    };
+    let debts = closes
+        .iter()
+        .map(|key| DebtChange::Close { target: it.target.clone(), key: key.clone() })
+        .collect();
+    if let Some(store) = &run.store {
+        store.append_durable(&run.id, body, debts)?;
+    }
+    let at = if let DeadmanState::Fired { at, .. } = &now { *at } else { run.clock.now() };
+    if !matches!(now, DeadmanState::Arming { .. }) {
+        cx.lane.emit(What::Deadman { what: it.what.clone(), state: now });
+    }
+    if let Some(open) = closes.and_then(|key| run.obligations.close(&it.target, &key, at)) {
+        let locks_out = open.debt.locks_out;
+        cx.lane.emit(What::DebtClosed { what: open.debt.what, locks_out });
+    }
+    Ok(())
+}
+
+/// Arms a switch and makes sure that it is. May be called again for the same call.
+pub(super) fn arm(cx: &Cx<'_>, switch: &Switch, key: Option<String>, what: String) -> Result<()> {
+    let run = cx.lane.run();
+    let deadman = switch.deadman;
+    let mut armed = Armed {
+        call: cx.call.clone(),
+        target: cx.target.name.clone(),
+        key,
+        what,
+        deadman,
+        due: due(run, deadman),
+        extended: Instant::now(),
+        doubt: true,
+        warned: false,
+    };
+    note(cx, &armed, DeadmanState::Arming { due: armed.due })?;
+    {
+        let mut state = run.switches.state();
+        state.taken.remove(&cx.call.to_string());
+        state.armed.insert(cx.call.to_string(), armed.clone());
+    }
+    let words = [id(run, cx.call), seconds(deadman), shell::FIRE.to_owned(), armed.what.clone()];
+    let command =
+        Command::script(&shell::arm(), words).stdin(switch.inverse.as_bytes()).timeout(Some(LIMIT));
+    let exit = cx.quiet(&command)?;
+    let said = exit.out();
+    let by = said.lines().find_map(|line| line.strip_prefix("armed "));
+    let Some(by) = by.filter(|_| exit.success()) else {
+        let mut failure = cx.exit_failure(&command, &exit);
+        let last = failure.stderr.lines().last().unwrap_or("no reason was given").to_owned();
+        failure.message =
+            format!("the dead-man switch cannot be armed, so nothing was done: {last}");
+        failure.command = None;
+        return Err(failure.into());
+    };
+    armed.due = due(run, deadman);
+    armed.doubt = false;
+    let (by, reboot) = match by {
+        "systemd" => ("systemd", true),
+        "at" => ("at", true),
+        _ => ("sh", false),
+    };
+    let now = DeadmanState::Armed { due: armed.due, by: by.to_owned(), reboot };
+    note(cx, &armed, now)?;
+    run.switches.state().armed.insert(cx.call.to_string(), armed);
+    keep(run, &cx.target.name);
+    Ok(())
+}
+
+/// Asks the target about each switch on it that is in doubt, and notes what is found.
+pub(super) fn look(cx: &Cx<'_>) -> Result<()> {
+    let run = cx.lane.run();
+    for it in run.switches.doubtful(&cx.target.name, run.clock.now()) {
+        let since = Instant::now();
+        let found = loop {
+            let found = parse(&cx.read_script(&shell::look(), [id(run, &it.call)])?);
+            if found != Found::Firing || since.elapsed() > FIRING {
+                break found;
+            }
+            cx.sleep(TICK)?;
+        };
+        settle(cx, &it, found)?;
+    }
+    Ok(())
+}
+
+/// Returns whether a switch has taken the call back already, so that its undo must not run a second time.
+pub(super) fn took_back(lane: &super::Lane, call: &CallKey, target: &str) -> Result<bool> {
+    let run = lane.run();
+    let cx = Cx { lane, target: run.targets.get(target)?, call };
+    look(&cx)?;
+    Ok(run.switches.state().taken.contains(&call.to_string()))
+}
+
+fn settle(cx: &Cx<'_>, it: &Armed, found: Found) -> Result<()> {
+    let run = cx.lane.run();
+    let name = it.call.to_string();
+    let now = match found {
+        Found::Armed => {
+            if let Some(armed) = run.switches.state().armed.get_mut(&name) {
+                armed.doubt = false;
+            }
+            keep(run, &it.target);
+            return Ok(());
+        }
+        Found::Nothing | Found::Dead => DeadmanState::Gone,
+        Found::Firing => DeadmanState::Fired { at: run.clock.now(), status: None },
+        Found::Fired(at, status) => DeadmanState::Fired { at, status },
+    };
+    note(cx, it, now.clone())?;
+    {
+        let mut state = run.switches.state();
+        state.armed.remove(&name);
+        state.took(&it.call, it.key.as_deref(), &now);
+        if matches!(now, DeadmanState::Fired { .. }) {
+            state
+                .fired
+                .insert(it.target.clone(), format!("{} on {}", now.say(&it.what), it.target));
+        }
+    }
+    if found != Found::Firing {
+        // It is on record now; what is left of it on the target is of no use to anybody.
+        let clear = Command::script(&shell::disarm(), [id(run, &it.call), "clear".to_owned()]);
+        cx.quiet(&clear.timeout(Some(LIMIT)))?;
+    }
+    Ok(())
+}
+
+/// Disarms what belongs to an obligation that is met now, over a new connection.
+pub(super) fn disarm(cx: &Cx<'_>, key: &str) -> Result<()> {
+    for it in cx.lane.run().switches.of(&cx.target.name, key) {
+        disarm_one(cx, &it)?;
+    }
+    Ok(())
+}
+
+fn disarm_one(cx: &Cx<'_>, it: &Armed) -> Result<()> {
+    let run = cx.lane.run();
+    let fresh = cx.target.transport.fresh();
+    let transport = fresh.as_ref().unwrap_or(&cx.target.transport);
+    let command =
+        Command::script(&shell::disarm(), [id(run, &it.call), String::new()]).timeout(Some(LIMIT));
+    let exit = transport
+        .exec(&command, &run.cancel, &mut |_, _| {})
+        .map_err(|error| cx.failed(error, None))?;
+    if !exit.success() {
+        let said = super::context::tail(&exit.stderr);
+        let message =
+            format!("the dead-man switch of {} cannot be disarmed: {}", it.what, said.trim());
+        return Err(Failure::new(Kind::Exit, message).with_target(&it.target).into());
+    }
+    match parse(&exit.out()) {
+        Found::Armed | Found::Nothing | Found::Dead => {
+            run.switches.state().armed.remove(&it.call.to_string());
+            note(cx, it, DeadmanState::Disarmed)
+        }
+        Found::Firing => {
+            run.switches.doubt(&it.target);
+            look(cx)
+        }
+        found @ Found::Fired(..) => settle(cx, it, found),
+    }
+}
+
+/// Asks every target with an armed switch whether it fired, when the script has come to its end.
+///
+/// # Errors
+/// [`Stop::Fired`] if one did; the failure of a target that cannot be asked.
+pub fn look_all(lane: &super::Lane) -> Result<()> {
+    let run = lane.run();
+    let all: Vec<Armed> = run.switches.state().armed.values().cloned().collect();
+    for it in all {
+        run.switches.doubt(&it.target);
+        look(&Cx { lane, target: run.targets.get(&it.target)?, call: &it.call })?;
+        if let Some(why) = run.switches.fired(&it.target) {
+            return Err(Stop::Fired(why).into());
+        }
+    }
+    Ok(())
+}
+
+/// Disarms every switch of the run that is left, when the run has come to its end.
+///
+/// # Errors
+/// The failure of the first that could not be disarmed; [`Stop::Fired`] if one fired meanwhile.
+pub fn disarm_all(lane: &super::Lane) -> Result<()> {
+    let run = lane.run();
+    let all: Vec<Armed> = run.switches.state().armed.values().cloned().collect();
+    for it in all {
+        let target = run.targets.get(&it.target)?;
+        let cx = Cx { lane, target, call: &it.call };
+        disarm_one(&cx, &it)?;
+        if let Some(why) = run.switches.fired(&it.target) {
+            return Err(Stop::Fired(why).into());
+        }
+    }
+    Ok(())
+}
+
+/// Starts the thread that moves the deadlines on a target on, unless there is one. It ends with the run.
+fn keep(run: &Arc<Run>, target: &str) {
+    if !run.switches.state().kept.insert(target.to_owned()) {
+        return;
+    }
+    let (weak, name) = (Arc::downgrade(run), target.to_owned());
+    let thread = std::thread::Builder::new().name(format!("deadman {name}"));
+    let started = thread.spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            let Some(run) = weak.upgrade() else { return };
+            for it in run.switches.to_extend(&name) {
+                extend(&run, &it);
+            }
+        }
+    });
+    if started.is_err() {
+        // It fires early rather than never; the next look tells.
+        run.switches.state().kept.remove(target);
+    }
+}
+
+impl Switches {
+    /// Returns those whose deadline is to be moved on now: a third of the time is over.
+    fn to_extend(&self, target: &str) -> Vec<Armed> {
+        let mut state = self.state();
+        let due = state.armed.values_mut().filter(|it| {
+            let third = Duration::from_millis(it.deadman.after_ms) / 3;
+            it.target == target && !it.deadman.fixed && it.extended.elapsed() >= third
+        });
+        due.map(|it| {
+            it.extended = Instant::now();
+            it.clone()
+        })
+        .collect()
+    }
+}
+
+fn extend(run: &Arc<Run>, it: &Armed) {
+    let words = [id(run, &it.call), seconds(it.deadman)];
+    let limit = Duration::from_millis(it.deadman.after_ms).min(Duration::from_secs(30));
+    let command = Command::script(&shell::extend(), words).timeout(Some(limit));
+    let until = due(run, it.deadman);
+    let said = run.targets.get(&it.target).map_err(|halt| halt.to_string()).and_then(|target| {
+        let exit = target.transport.exec(&command, &Cancel::new(), &mut |_, _| {});
+        exit.map(|exit| exit.out()).map_err(|error| error.to_string())
+    });
+    let mut state = run.switches.state();
+    let Some(armed) = state.armed.get_mut(&it.call.to_string()) else { return };
+    let why = match said {
+        Ok(said) if parse(&said) == Found::Armed => {
+            armed.due = until;
+            armed.warned = false;
+            return;
+        }
+        Ok(_) => {
+            // It fired, or is gone: the next call on the target finds out.
+            armed.doubt = true;
+            return;
+        }
+        Err(why) => why,
+    };
+    let told = std::mem::replace(&mut armed.warned, true);
+    let at = armed.due.strftime("%H:%M:%S UTC").to_string();
+    drop(state);
+    if !told {
+        let text = format!(
+            "the deadline of the dead-man switch cannot be moved on ({why}): {} on {} is taken back at {at}",
+            it.what, it.target
+        );
+        run.send(Event {
+            at: run.clock.now(),
+            run: run.id.clone(),
+            lane: it.call.lane.clone(),
+            step: it.call.step.clone(),
+            target: it.target.clone(),
+            what: What::Warning { text: run.redactor.text(&text) },
+        });
+    }
+}
+
+/// Reads what one of our scripts says. A target that says something else has no switch of ours.
+fn parse(said: &str) -> Found {
+    let mut words = said.lines().next().unwrap_or_default().split(' ');
+    match words.next() {
+        Some("armed") => Found::Armed,
+        Some("dead") => Found::Dead,
+        Some("firing") => Found::Firing,
+        Some("fired") => {
+            let at = words.next().and_then(|word| word.parse().ok());
+            let at =
+                at.and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+            Found::Fired(at, words.next().and_then(|word| word.parse().ok()))
+        }
+        _ => Found::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests;
