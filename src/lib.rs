@@ -30,6 +30,7 @@ pub mod cli;
 pub mod effect;
 pub mod error;
 pub mod event;
+mod failpoint;
 pub mod journal;
 pub mod primitives;
 #[cfg(feature = "cli")]

@@ -177,6 +177,8 @@ pub struct Locks {
     /// What no other process has.
     pub process: String,
     held: Mutex<BTreeMap<String, Held>>,
+    /// One for each target: lanes that begin side by side must not each take it, with an epoch each.
+    taking: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
 }
 
 impl fmt::Debug for Locks {
@@ -198,11 +200,17 @@ impl Locks {
             why: String::new(),
             process: format!("{random:016x}"),
             held: Mutex::default(),
+            taking: Mutex::default(),
         }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taking(&self, target: &str) -> Arc<Mutex<()>> {
+        let mut taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(taking.entry(target.to_owned()).or_default())
     }
 
     fn fence(&self, target: &str, run: &str) -> Option<Fence> {
@@ -269,7 +277,15 @@ impl Cx<'_> {
                     Err(self.fenced(said.trim_end()))
                 }
             }
-            None => self.take(run),
+            None => {
+                let taking = run.locks.taking(&self.target.name);
+                let _alone = taking.lock().unwrap_or_else(PoisonError::into_inner);
+                // Another lane may have taken it meanwhile.
+                if run.locks.held().contains_key(&self.target.name) {
+                    return Ok(());
+                }
+                self.take(run)
+            }
         }
     }
 

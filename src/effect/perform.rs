@@ -16,6 +16,7 @@ use super::lane::{Inside, Lane, Undo};
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
 use crate::event::{CallEnd, PlanState, Planned, What};
+use crate::failpoint::{Spot, passed};
 use crate::journal::{Body, DebtChange, Inverse, Outcome, Recall, Recorded};
 
 /// Performs a query; see [`perform`].
@@ -458,11 +459,13 @@ impl<A: Action> One<'_, A> {
         trouble: &mut Trouble,
     ) -> Result<A::Output> {
         self.cx.sleep(pause)?;
+        passed(Spot::Reconcile);
         // Where the change cut our own way, its switch gave it back; doing it again would only cut it again.
         self.check()?;
         let found = self.reconnecting(|| {
             self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
         });
+        passed(Spot::Reconciled);
         match found {
             Ok(Reconciled::Done(output)) => Ok(output),
             Ok(Reconciled::Redo) => self.attempt(before, trouble),

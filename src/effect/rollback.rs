@@ -7,6 +7,7 @@ use super::deadman;
 use super::lane::{Lane, Undo};
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::What;
+use crate::failpoint::{Spot, passed};
 use crate::journal::Inverse;
 
 /// What came of undoing.
@@ -48,17 +49,21 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
             }
             Undo::Inverse { of, target, .. } if took_back(lane, &of, &target) => Ok(()),
             Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. }, .. } => {
+                passed(Spot::Undo);
                 lane.run().targets.get(&target).and_then(|target| {
                     let lane = lane.undoing(&of, target);
                     lane.run().registry.clone().perform(&lane, &name, action).map(drop)
                 })
             }
-            Undo::Closure { of, target, closure } => lane
-                .run()
-                .targets
-                .get(&target)
-                .and_then(|target| closure(&lane.undoing(&of, target))),
+            Undo::Closure { of, target, closure } => {
+                passed(Spot::Undo);
+                lane.run()
+                    .targets
+                    .get(&target)
+                    .and_then(|target| closure(&lane.undoing(&of, target)))
+            }
         };
+        passed(Spot::Undone);
         match result {
             Ok(()) => undone.done += 1,
             Err(Halt::Failure(failure)) => {

@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::event::Status;
 
 mod cursor;
-mod failpoint;
 mod hold;
 mod record;
 mod sqlite;

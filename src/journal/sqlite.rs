@@ -12,10 +12,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::failpoint::Failpoint;
 use super::record::{Body, FORMAT, Record};
 use super::{DebtChange, DebtRow, Hold, JournalError, RunInfo, Source, Store};
 use crate::event::Status;
+use crate::failpoint::Failpoint;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS runs (

@@ -95,9 +95,40 @@ pub fn page() -> String {
     out
 }
 
+/// Returns the table of what becomes of each primitive that is interrupted, for `docs/reliability.md`.
+pub fn interrupted() -> String {
+    let mut out = String::from(
+        "| primitive | if it dies in the middle, `resume` | `rollback` |\n| --- | --- | --- |\n",
+    );
+    for primitive in catalogue() {
+        let cell = |text: &str| text.replace('|', "\\|");
+        let (resume, undo) = (cell(primitive.resume), cell(primitive.undo));
+        let _infallible = writeln!(out, "| `{}` | {resume} | {undo} |", primitive.name);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_what_is_interrupted_is_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = text.split_once("<!-- primitives -->\n").unwrap();
+        let (table, tail) = rest.split_once("<!-- end -->").unwrap();
+        let made = format!("\n{}\n", interrupted());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let page = format!("{head}<!-- primitives -->\n{made}<!-- end -->{tail}");
+            std::fs::write(path, page).unwrap();
+            return;
+        }
+        assert!(
+            table == made,
+            "docs/reliability.md is out of date: run the tests once with UPDATE_DOCS=1"
+        );
+    }
 
     #[test]
     fn the_page_in_docs_is_the_catalogue() {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::site::{Ended, Site};
 
 mod rollback;
+mod runbooks;
 
 const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ahsay_553.rhai");
 const RUN: [&str; 3] = ["run", RUNBOOK, "--yes"];
@@ -53,6 +54,11 @@ impl Package {
 
     /// Makes and starts a server of the old version, and the configuration with which the runbook upgrades it.
     fn site(&self, params: &str) -> Site {
+        self.with(&format!("clients_wait = \"0s\"\n{params}"))
+    }
+
+    /// The same for any runbook.
+    fn with(&self, params: &str) -> Site {
         let site = Site::with_server(12, &["index_ms_per_user=1", "sync_delay_ms=50"]);
         let config = format!(
             "{}
@@ -62,7 +68,6 @@ package = \"{}\"
 backup = \"{}\"
 api = \"http://127.0.0.1:{}\"
 system_password = \"env:OBS_PASSWORD\"
-clients_wait = \"0s\"
 {params}
 ",
             site.read("upgrade-host.toml"),

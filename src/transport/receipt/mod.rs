@@ -11,6 +11,7 @@ use super::command::{Command, Sudo, Words};
 use super::marks::{Marks, mark};
 use super::quote::{join, quote};
 use super::{Cancel, Ended, Exit, Stream, Transport, TransportError, Watch};
+use crate::failpoint::{Spot, passed};
 
 mod scripts;
 #[cfg(test)]
@@ -242,9 +243,12 @@ pub fn run(
         let (to, own) = (sender.clone(), ours.clone());
         let begun =
             std::thread::Builder::new().name("launch".to_owned()).spawn_scoped(scope, move || {
+                passed(Spot::Launch);
+                passed(Spot::Launching);
                 let ended = transport.exec(&launch, &own, &mut |stream, bytes| {
                     let _nobody = to.send(Piece::Launch(stream, bytes.to_vec()));
                 });
+                passed(Spot::Launched);
                 let _nobody = to.send(Piece::LaunchEnded(ended));
             });
         if let Err(error) = begun {
