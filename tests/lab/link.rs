@@ -12,7 +12,7 @@ const BEFORE_OUTCOME: &str = "3 before";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn site(host: &Host, book: &str) -> Site {
-    let site = Site::new();
+    let site = Site::new().with_usual_locks();
     let config = config_toml(&[host]) + "[defaults]\nsilence = \"4s\"\nreconnect = \"90s\"\n";
     site.write("upgrade-host.toml", &config);
     site.write("book.rhai", &format!("//! A test\n{book}"));

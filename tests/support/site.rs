@@ -32,6 +32,8 @@ pub(crate) struct Site {
     port: u16,
     control: u16,
     replication: u16,
+    /// Where lock records are, if not where they usually are: runs of other tests on this machine are none of its business.
+    locks: Option<PathBuf>,
 }
 
 /// The program of the simulated server, built if need be.
@@ -67,7 +69,15 @@ impl Site {
     /// Makes the directory, without a server.
     pub(crate) fn new() -> Self {
         let [port, control, replication] = free_ports();
-        Self { dir: tempfile::tempdir().unwrap(), port, control, replication }
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Some(dir.path().to_owned());
+        Self { dir, port, control, replication, locks }
+    }
+
+    /// Keeps lock records where they usually are, for targets that are machines of their own.
+    pub(crate) fn with_usual_locks(mut self) -> Self {
+        self.locks = None;
+        self
     }
 
     /// Makes a server with these settings and starts it.
@@ -221,8 +231,7 @@ impl Site {
         program
             .env("HOME", self.dir.path())
             .env_remove("XDG_CONFIG_HOME")
-            // Runs of other tests on this machine are none of its business.
-            .env("UPGRADE_HOST_LOCK_DIR", self.dir.path())
+            .envs(self.locks.iter().map(|dir| ("UPGRADE_HOST_LOCK_DIR", dir)))
             .env("OBS_PASSWORD", PASSWORD);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         program.current_dir(self.dir.path());
