@@ -21,6 +21,8 @@ const END: &str = r#"
 others() {
   for f in $(grep -lF -- "$1" /proc/[0-9]*/environ 2>/dev/null); do
     grep -qF -- "$2" "$f" 2>/dev/null && continue
+    # What looked may have been found by itself, and be gone: sudo puts the whole command line into the environment.
+    grep -qF -- "$1" "$f" 2>/dev/null || continue
     p=${f#/proc/}; echo "${p%/environ}"
   done
 }

@@ -239,6 +239,8 @@ write_file("/srv/seen", `${first.captures["1"]} ${second.captures["1"]} ${first.
     let seen = host.ok("cat /srv/seen");
     let words: Vec<&str> = seen.trim().split(' ').collect();
     assert_eq!((words[0], words[1], words[3]), ("42", "42", "timeout"), "{seen}");
+    // What it serves must not be found by the host's next test.
+    host.ok("systemctl stop demo; rm /etc/systemd/system/demo.service; systemctl daemon-reload");
 }
 
 #[test]
