@@ -65,6 +65,9 @@ pub struct Planned {
     pub changes: Vec<String>,
     /// How it would be undone: `undo: …`, `cannot be undone: …`, `nothing to undo`.
     pub undo: Option<String>,
+    /// What somebody changed since that it would meet, where it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// The state of a call in a plan.

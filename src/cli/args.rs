@@ -104,6 +104,9 @@ pub(super) enum Commands {
     Rollback {
         /// The run: the beginning or the last part of its id, or `last`
         run: String,
+        /// Only say what it would do, and what somebody changed since
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List runs, newest first
     Runs {

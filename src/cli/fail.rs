@@ -49,8 +49,12 @@ pub(super) fn say_in(ui: &Ui, error: &SessionError, sources: crate::report::Sour
             ));
             return Exit::Journal;
         }
-        SessionError::Gone { .. } => one(&Failure::input(error.to_string())
-            .with_hint("Nothing was done. Restore by hand from the copies that the runbook made.")),
+        SessionError::Gone { run, .. } => {
+            let short = run.rsplit('-').next().unwrap_or(run);
+            one(&Failure::input(error.to_string()).with_hint(format!(
+                "Nothing was done. `upgrade-host show {short}` says what it did and where its copies are, `upgrade-host debts` what is still owed; restore by hand from the copies that the runbook made."
+            )));
+        }
         SessionError::Over { .. } => {
             one(&Failure::input(error.to_string()).with_hint("Start a new run."));
         }

@@ -69,7 +69,8 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
             resume::resume(ui, common, &run, accept_change, chosen)
         }
         Some(Commands::Pause { run, timeout }) => pause::pause(ui, common, &run, &timeout),
-        Some(Commands::Rollback { run }) => rollback::rollback(ui, common, &run),
+        Some(Commands::Rollback { run, dry_run: true }) => rollback::dry_run(ui, common, &run),
+        Some(Commands::Rollback { run, .. }) => rollback::rollback(ui, common, &run),
         Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
         Some(Commands::Show { run }) => show::show(ui, common, &run),
         Some(Commands::Clean { targets, force }) => {

@@ -21,3 +21,8 @@ pub(super) fn rollback(ui: &Ui, common: &Common, name: &str) -> Exit {
     }
     taken_up(ui, common, name, |session, order, voice| session.rollback(name, order, voice))
 }
+
+/// Says what undoing a run would do.
+pub(super) fn dry_run(ui: &Ui, common: &Common, name: &str) -> Exit {
+    taken_up(ui, common, name, |session, order, voice| session.plan_rollback(name, order, voice))
+}

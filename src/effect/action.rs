@@ -52,6 +52,8 @@ pub enum Owes {
     Opens(Debt),
     /// It switches the thing with this key on again.
     Closes(String),
+    /// It switches something off and on again: owed from its intent until it is done.
+    Meanwhile(Debt),
     /// It hands an open one over on purpose: neither a failure nor a rollback switches it on.
     Keeps {
         /// The target.
@@ -63,6 +65,17 @@ pub enum Owes {
         /// Until when.
         due: Option<jiff::Timestamp>,
     },
+}
+
+impl Owes {
+    /// Returns the key of what is met once the action is done.
+    pub(super) fn closes(&self) -> Option<&str> {
+        match self {
+            Self::Closes(key) => Some(key),
+            Self::Meanwhile(debt) => Some(&debt.key),
+            _ => None,
+        }
+    }
 }
 
 /// An action. The contract:
@@ -107,6 +120,15 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// A failure of kind `input` if its inverse cannot be said as a command. Then nothing is done.
     fn deadman(&self, _cx: &Cx<'_>, _before: &Self::Before) -> Result<Option<Switch>> {
         Ok(None)
+    }
+
+    /// On an action that takes back: names what somebody changed since the run, so that undoing meets something else than
+    /// what the run left. Only reads. `apply` loses none of it.
+    ///
+    /// # Errors
+    /// As [`Action::look`].
+    fn drift(&self, _cx: &Cx<'_>, _before: &Self::Before) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// Says what it does to the list of obligations.

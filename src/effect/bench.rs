@@ -24,6 +24,7 @@ pub(crate) struct Bench {
     registry: Arc<Registry>,
     events: Arc<Mutex<Vec<Event>>>,
     asker: Arc<dyn super::Asker>,
+    asked: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl Bench {
             registry: Arc::new(registry),
             events: Arc::default(),
             asker: Arc::new(Nobody),
+            asked: false,
         }
     }
 
@@ -83,6 +85,12 @@ impl Bench {
     pub(crate) fn asker(mut self, asker: Arc<dyn super::Asker>) -> Self {
         self.asker = asker;
         self
+    }
+
+    /// Undoes from now on as a rollback that was asked for, by somebody who answers so.
+    pub(crate) fn ask(&mut self, asker: Arc<dyn super::Asker>) {
+        self.asker = asker;
+        self.asked = true;
     }
 
     /// Gives the run another id: what it keeps on this machine is named after that.
@@ -135,6 +143,7 @@ impl Bench {
             id: id.to_owned(),
             mode,
             yes: false,
+            asked: self.asked,
             stay: true,
             reconnect: Duration::from_secs(2),
             store: (mode != Mode::Plan).then(|| Arc::new(store) as Arc<dyn Store>),

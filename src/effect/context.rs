@@ -176,6 +176,8 @@ pub struct Run {
     pub mode: Mode,
     /// Whether questions with a safe default are answered by it.
     pub yes: bool,
+    /// Whether its undo was asked for, not the answer to a failure or an interrupt.
+    pub asked: bool,
     /// Whether `wait` stays instead of ending the process.
     pub stay: bool,
     /// How long a broken connection is tried again before the run pauses.

@@ -285,11 +285,9 @@ pub(super) fn look(cx: &Cx<'_>) -> Result<()> {
 }
 
 /// Returns whether a switch has taken the call back already, so that its undo must not run a second time.
-pub(super) fn took_back(lane: &super::Lane, call: &CallKey, target: &str) -> Result<bool> {
-    let run = lane.run();
-    let cx = Cx { lane, target: run.targets.get(target)?, call };
-    look(&cx)?;
-    Ok(run.switches.state().taken.contains(&call.to_string()))
+pub(super) fn took_back(cx: &Cx<'_>) -> Result<bool> {
+    look(cx)?;
+    Ok(cx.lane.run().switches.has_taken(cx.call))
 }
 
 fn settle(cx: &Cx<'_>, it: &Armed, found: Found) -> Result<()> {
@@ -420,6 +418,11 @@ fn keep(run: &Arc<Run>, target: &str) {
 }
 
 impl Switches {
+    /// Returns whether a call is known to have been taken back by its switch.
+    pub(super) fn has_taken(&self, call: &CallKey) -> bool {
+        self.state().taken.contains(&call.to_string())
+    }
+
     /// Returns those whose deadline is to be moved on now: a third of the time is over.
     fn to_extend(&self, target: &str) -> Vec<Armed> {
         let mut state = self.state();

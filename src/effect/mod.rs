@@ -9,10 +9,13 @@ pub(crate) mod bench;
 mod context;
 mod deadman;
 mod detached;
+mod drift;
+mod foresee;
 mod lane;
 mod lock;
 mod obligation;
 mod perform;
+mod reconnect;
 mod redact;
 mod registry;
 mod rollback;
@@ -25,6 +28,7 @@ pub use context::{
     Target, Targets, Window, tail,
 };
 pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
+pub use foresee::{Foresight, foresee_rollback};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
 pub use obligation::{Obligations, Open};

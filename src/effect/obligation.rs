@@ -1,6 +1,6 @@
 //! What a run switched off and owes back, and the clock of how long users were locked out by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub struct Open {
 #[derive(Debug, Default)]
 struct State {
     open: BTreeMap<(String, String), Open>,
-    /// Every one that was ever open in this run.
-    ever: BTreeSet<(String, String)>,
+    /// Every one that was ever open in this run, with what was owed.
+    ever: BTreeMap<(String, String), String>,
     /// Spans during which users of a target were locked out, ended ones.
     spans: Vec<(Timestamp, Timestamp)>,
 }
@@ -46,7 +46,7 @@ impl Obligations {
         if state.open.contains_key(&key) {
             return false;
         }
-        state.ever.insert(key.clone());
+        state.ever.insert(key.clone(), debt.what.clone());
         state.open.insert(
             key,
             Open { target: target.to_owned(), debt: debt.clone(), since: at, kept: None },
@@ -66,7 +66,14 @@ impl Obligations {
 
     /// Returns whether one was open at any time of this run.
     pub fn ever(&self, target: &str, key: &str) -> bool {
-        self.state().ever.contains(&(target.to_owned(), key.to_owned()))
+        self.state().ever.contains_key(&(target.to_owned(), key.to_owned()))
+    }
+
+    /// Returns what was owed if one was open in this run and is so no more.
+    pub fn met(&self, target: &str, key: &str) -> Option<String> {
+        let state = self.state();
+        let key = (target.to_owned(), key.to_owned());
+        if state.open.contains_key(&key) { None } else { state.ever.get(&key).cloned() }
     }
 
     /// Marks one as kept on purpose.

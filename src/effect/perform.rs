@@ -12,7 +12,9 @@ use super::action::{Action, Asked, Owes, Plan, Query, Reconciled};
 use super::ask::Question;
 use super::context::{Cx, Mode};
 use super::deadman;
+use super::drift;
 use super::lane::{Inside, Lane, Undo};
+use super::reconnect::Trouble;
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
 use crate::event::{CallEnd, PlanState, Planned, What};
@@ -135,39 +137,6 @@ fn nested<A: Action>(lane: &Lane, inside: Inside, action: &A) -> Result<A::Outpu
     }
 }
 
-/// How long a try must have lasted so that the link counts as one that works.
-const HELD: Duration = Duration::from_secs(60);
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// A link that breaks again and again while the same thing is under way: tried again ever more slowly, up to a limit.
-/// What gets on in between, as a long copy does, may break as often as it likes.
-struct Trouble {
-    limit: Duration,
-    since: Option<Instant>,
-    pause: Duration,
-}
-
-impl Trouble {
-    fn new(limit: Duration) -> Self {
-        Self { limit, since: None, pause: Duration::from_secs(1) }
-    }
-
-    /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
-    fn again(&mut self, started: Instant) -> Option<Duration> {
-        if started.elapsed() >= HELD.min(self.limit) {
-            *self = Self::new(self.limit);
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.limit {
-            return None;
-        }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
-    }
-}
-
 /// One call under way.
 struct One<'a, A> {
     lane: &'a Lane,
@@ -225,7 +194,7 @@ impl<A: Action> One<'_, A> {
         self.check()?;
         if A::ACCESS == Access::Read {
             self.began();
-            let output = self.reconnecting(|| {
+            let output = self.cx.reconnecting(|| {
                 self.lane.within(Inside::Looking, || {
                     self.action
                         .look(&self.cx)
@@ -249,17 +218,13 @@ impl<A: Action> One<'_, A> {
             Plan::Already(output) => {
                 let owes = self.action.owes(&before);
                 let result = self.disarm(Ok(output), &owes);
-                let closes = match owes {
-                    Owes::Closes(key) => Some(key),
-                    _ => None,
-                };
-                self.end_without_intent(result, closes)
+                self.end_without_intent(result, owes.closes().map(str::to_owned))
             }
             Plan::Real => {
                 if planning {
                     self.began();
                 }
-                let output = self.reconnecting(|| {
+                let output = self.cx.reconnecting(|| {
                     self.lane.within(Inside::Looking, || self.action.apply(&self.cx, &before))
                 });
                 self.end_without_intent(output, None)
@@ -293,7 +258,7 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { .. } => {
-                if let Err(halt) = self.switch(&before) {
+                if let Err(halt) = self.agree(&before).and_then(|()| self.switch(&before)) {
                     return self.end_without_intent(Err(halt), None);
                 }
                 self.intend(&before)?;
@@ -304,6 +269,20 @@ impl<A: Action> One<'_, A> {
                 self.end(&before, applied)
             }
         }
+    }
+
+    /// Makes sure that what is taken back is still as the run left it, or that it is to be taken back all the same.
+    fn agree(&self, before: &A::Before) -> Result<()> {
+        if !self.lane.is_undoing() {
+            return Ok(());
+        }
+        let changed = self.cx.reconnecting(|| {
+            self.lane.within(Inside::Looking, || drift::look(&self.cx, self.action, before))
+        })?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        drift::decide(&self.cx, &self.action.summary(), &changed)
     }
 
     fn switch(&self, before: &A::Before) -> Result<Option<deadman::Switch>> {
@@ -318,7 +297,7 @@ impl<A: Action> One<'_, A> {
             _ => None,
         };
         let what = self.lane.run().redactor.text(&self.action.summary());
-        self.reconnecting(|| deadman::arm(&self.cx, &switch, key.clone(), what.clone()))
+        self.cx.reconnecting(|| deadman::arm(&self.cx, &switch, key.clone(), what.clone()))
     }
 
     /// Makes sure that no dead-man switch has taken back what this run did on the target: going on would be wrong then.
@@ -327,7 +306,7 @@ impl<A: Action> One<'_, A> {
         if run.mode == Mode::Plan {
             return Ok(());
         }
-        self.reconnecting(|| deadman::look(&self.cx))?;
+        self.cx.reconnecting(|| deadman::look(&self.cx))?;
         match run.switches.fired(&self.cx.target.name) {
             Some(why) if !self.lane.is_undoing() => Err(Stop::Fired(why).into()),
             _ => Ok(()),
@@ -340,7 +319,7 @@ impl<A: Action> One<'_, A> {
         if let (Owes::Closes(key) | Owes::Keeps { key, .. }, Mode::Run | Mode::Rebuild) =
             (owes, self.lane.run().mode)
         {
-            self.reconnecting(|| deadman::disarm(&self.cx, key))?;
+            self.cx.reconnecting(|| deadman::disarm(&self.cx, key))?;
             self.check()?;
         }
         Ok(output)
@@ -361,7 +340,7 @@ impl<A: Action> One<'_, A> {
                 return decode::<A::Before>(self.cx.call, value);
             }
         }
-        self.reconnecting(|| self.lane.within(Inside::Looking, || self.action.look(&self.cx)))
+        self.cx.reconnecting(|| self.lane.within(Inside::Looking, || self.action.look(&self.cx)))
     }
 
     /// Writes the intent, durable, with the prior state, the inverse and the obligation.
@@ -385,6 +364,10 @@ impl<A: Action> One<'_, A> {
             }
             Owes::Opens(debt) => (Some(debt), None),
             Owes::Closes(key) => (None, Some(key)),
+            Owes::Meanwhile(debt) => {
+                let key = debt.key.clone();
+                (Some(debt), Some(key))
+            }
         };
         let target = self.cx.target.name.clone();
         let body = Body::Intent {
@@ -418,7 +401,7 @@ impl<A: Action> One<'_, A> {
 
     /// Makes sure that the run holds the target before it changes anything there.
     fn hold(&self) -> Result<()> {
-        if A::ACCESS == Access::Change { self.reconnecting(|| self.cx.lock()) } else { Ok(()) }
+        if A::ACCESS == Access::Change { self.cx.reconnecting(|| self.cx.lock()) } else { Ok(()) }
     }
 
     /// Applies; when the way to the target broke meanwhile, or what became of it cannot be told, finds out and goes on.
@@ -436,7 +419,7 @@ impl<A: Action> One<'_, A> {
                     self.lane.run().switches.doubt(&self.cx.target.name);
                     self.settle(before, pause, trouble)
                 }
-                None => self.give_up(failure),
+                None => self.cx.give_up(failure),
             },
             Err(Halt::Failure(failure)) if failure.kind == Kind::Unknown => {
                 self.settle(before, Duration::ZERO, trouble)
@@ -462,7 +445,7 @@ impl<A: Action> One<'_, A> {
         passed(Spot::Reconcile);
         // Where the change cut our own way, its switch gave it back; doing it again would only cut it again.
         self.check()?;
-        let found = self.reconnecting(|| {
+        let found = self.cx.reconnecting(|| {
             self.lane.within(Inside::Looking, || self.action.reconcile(&self.cx, before))
         });
         passed(Spot::Reconciled);
@@ -473,16 +456,6 @@ impl<A: Action> One<'_, A> {
             Ok(Reconciled::Unknown(why)) => self.decide(before, &why),
             Err(halt) => Err(halt),
         }
-    }
-
-    /// Pauses the run, for the way to the target stays broken; an undo fails instead, and the others go on.
-    fn give_up<T>(&self, failure: Box<Failure>) -> Result<T> {
-        if self.lane.is_undoing() {
-            return Err(Halt::Failure(failure));
-        }
-        let limit = crate::units::say_duration(self.lane.run().reconnect);
-        let why = format!("{failure}; gave up after {limit}");
-        Err(Stop::Paused(Pause { why, until: None, unknown: false }).into())
     }
 
     /// Does it anew, as a try of its own that is on record before it begins.
@@ -554,43 +527,11 @@ impl<A: Action> One<'_, A> {
         }
     }
 
-    /// Repeats what only looks while the way to the target is broken, up to the run's limit.
-    fn reconnecting<T>(&self, mut body: impl FnMut() -> Result<T>) -> Result<T> {
-        let run = self.lane.run();
-        let since = Instant::now();
-        let mut pause = Duration::from_secs(1);
-        let mut told = false;
-        loop {
-            let failure = match body() {
-                Err(Halt::Failure(failure)) if failure.lost && run.mode != Mode::Plan => failure,
-                result => return result,
-            };
-            if since.elapsed() >= run.reconnect {
-                return self.give_up(failure);
-            }
-            run.switches.doubt(&self.cx.target.name);
-            if !std::mem::replace(&mut told, true) {
-                self.cx.warn(format!(
-                    "{failure}; trying again for {}",
-                    crate::units::say_duration(run.reconnect)
-                ));
-            }
-            self.cx.sleep(pause.min(
-                run.reconnect.saturating_sub(since.elapsed()).max(Duration::from_millis(50)),
-            ))?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
     /// Ends a call that has an intent.
     fn end(&self, before: &A::Before, result: Result<A::Output>) -> Result<A::Output> {
         let owes = self.action.owes(before);
         let result = self.disarm(result, &owes);
-        let closes = match owes {
-            Owes::Closes(key) => Some(key),
-            _ => None,
-        };
-        self.finish(result, closes, |one, outcome, _| Body::Outcome {
+        self.finish(result, owes.closes().map(str::to_owned), |one, outcome, _| Body::Outcome {
             call: one.cx.call.clone(),
             outcome,
         })
@@ -715,6 +656,7 @@ impl<A: Action> One<'_, A> {
                 state,
                 changes: changes.iter().map(|change| redactor.text(change)).collect(),
                 undo: undo.map(|undo| redactor.text(&undo)),
+                drift: None,
             },
         });
     }

@@ -6,15 +6,20 @@ use std::fmt;
 use serde_json::Value;
 
 use super::action::Action;
+use super::foresee::{Foreseen, foresee};
 use super::lane::Lane;
 use super::perform::perform;
 use crate::error::{Failure, Result};
 
-type Performer = fn(&Lane, Value) -> Result<Value>;
+/// What can be done with an action that is only known from the record.
+struct Known {
+    perform: fn(&Lane, Value) -> Result<Value>,
+    foresee: fn(&Lane, Value) -> Result<Foreseen>,
+}
 
 /// Actions by name.
 #[derive(Default)]
-pub struct Registry(BTreeMap<&'static str, Performer>);
+pub struct Registry(BTreeMap<&'static str, Known>);
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,13 +30,13 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// Adds an action.
     pub fn add<A: Action>(&mut self) {
-        self.0.insert(A::NAME, |lane, data| {
-            let action: A = serde_json::from_value(data).map_err(|error| {
-                Failure::input(format!("the recorded {} cannot be read: {error}", A::NAME))
-            })?;
-            let output = perform(lane, None, &action)?;
+        let perform: fn(&Lane, Value) -> Result<Value> = |lane, data| {
+            let output = perform(lane, None, &read::<A>(data)?)?;
             serde_json::to_value(output).map_err(|error| Failure::input(error.to_string()).into())
-        });
+        };
+        let foresee: fn(&Lane, Value) -> Result<Foreseen> =
+            |lane, data| foresee(lane, &read::<A>(data)?);
+        self.0.insert(A::NAME, Known { perform, foresee });
     }
 
     /// Performs a recorded action on the lane.
@@ -39,12 +44,29 @@ impl Registry {
     /// # Errors
     /// `input` if there is no such action, or what the action fails with.
     pub fn perform(&self, lane: &Lane, name: &str, data: Value) -> Result<Value> {
-        match self.0.get(name) {
-            Some(perform) => perform(lane, data),
-            None => Err(Failure::input(format!(
+        (self.known(name)?.perform)(lane, data)
+    }
+
+    /// Says what a recorded action that takes back would do on the lane, and what it would meet. Only reads.
+    ///
+    /// # Errors
+    /// As [`Registry::perform`].
+    pub(super) fn foresee(&self, lane: &Lane, name: &str, data: Value) -> Result<Foreseen> {
+        (self.known(name)?.foresee)(lane, data)
+    }
+
+    fn known(&self, name: &str) -> Result<&Known> {
+        self.0.get(name).ok_or_else(|| {
+            Failure::input(format!(
                 "this program has no action `{name}`; use the version that recorded it"
             ))
-            .into()),
-        }
+            .into()
+        })
     }
+}
+
+fn read<A: Action>(data: Value) -> Result<A> {
+    serde_json::from_value(data).map_err(|error| {
+        Failure::input(format!("the recorded {} cannot be read: {error}", A::NAME)).into()
+    })
 }

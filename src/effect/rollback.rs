@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::context::Cx;
 use super::deadman;
 use super::lane::{Lane, Undo};
+use crate::call::CallKey;
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::What;
 use crate::failpoint::{Spot, passed};
@@ -47,13 +51,9 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
                 undone.left.push(what);
                 continue;
             }
-            Undo::Inverse { of, target, .. } if took_back(lane, &of, &target) => Ok(()),
             Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. }, .. } => {
                 passed(Spot::Undo);
-                lane.run().targets.get(&target).and_then(|target| {
-                    let lane = lane.undoing(&of, target);
-                    lane.run().registry.clone().perform(&lane, &name, action).map(drop)
-                })
+                take_back(lane, &of, &target, &name, action)
             }
             Undo::Closure { of, target, closure } => {
                 passed(Spot::Undo);
@@ -76,9 +76,15 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
     Ok(undone)
 }
 
-/// Asks the target whether a dead-man switch was faster. If it cannot be asked, the undo itself fails and says so.
-fn took_back(lane: &Lane, of: &crate::call::CallKey, target: &str) -> bool {
-    deadman::took_back(lane, of, target).unwrap_or(false)
+/// Performs an inverse, unless the target says that a dead-man switch was faster.
+fn take_back(lane: &Lane, of: &CallKey, target: &str, name: &str, action: Value) -> Result<()> {
+    let run = lane.run();
+    let lane = lane.undoing(of, run.targets.get(target)?);
+    let cx = Cx { lane: &lane, target: lane.target(), call: of };
+    if cx.reconnecting(|| deadman::took_back(&cx))? {
+        return Ok(());
+    }
+    run.registry.perform(&lane, name, action).map(drop)
 }
 
 /// Lanes that ran side by side are undone side by side.

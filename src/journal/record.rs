@@ -189,6 +189,9 @@ pub enum Body {
         why: String,
         /// The failure that led to it.
         failure: Option<Failure>,
+        /// Whether the operator asked for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        asked: bool,
     },
     /// A process took the run up.
     Resumed {

@@ -373,7 +373,12 @@ fn verify(ctx: &NativeCallContext<'_>, what: &str, condition: &FnPtr) -> RhaiRes
             call: lane.next_call("verify").to_string(),
             summary: format!("verify that {what}"),
             access: Access::Wait,
-            planned: Planned { state: PlanState::Waits, changes: Vec::new(), undo: None },
+            planned: Planned {
+                state: PlanState::Waits,
+                changes: Vec::new(),
+                undo: None,
+                drift: None,
+            },
         });
         return Ok(true);
     }

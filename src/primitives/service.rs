@@ -141,7 +141,7 @@ pub(crate) struct Service {
 }
 
 /// What was found out about a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     /// Whether anything of it runs.
     pub running: bool,
@@ -151,6 +151,9 @@ pub(crate) struct State {
     pub manager: String,
     /// What was looked at, and what it showed.
     pub evidence: Vec<String>,
+    /// What tells one start of it from the next; empty where nothing does.
+    #[serde(default)]
+    pub instance: String,
 }
 
 /// Looks at a service: prints `manager WORD`, then a line `SOURCE yes|no|none DETAIL` per piece of evidence.
@@ -175,6 +178,7 @@ fi
 echo "manager $manager"
 if [ "$manager" = systemd ]; then
   state=$(systemctl show -p ActiveState "$1" 2>/dev/null); state=${state#ActiveState=}
+  echo "instance $(systemctl show -p InvocationID "$1" 2>/dev/null)"
   case $state in active|activating|reloading|deactivating) echo "systemd yes $state" ;; *) echo "systemd no $state" ;; esac
 fi
 if [ -n "$6" ]; then
@@ -185,7 +189,8 @@ if [ -n "$3" ]; then
   [ -r "$3" ] && read -r pid <"$3"
   case $pid in
     ''|*[!0-9]*) echo "pid_file no $3 holds no process id" ;;
-    *) if [ -r "/proc/$pid/stat" ] && ! grep -q '^[0-9]* ([^)]*) Z' "/proc/$pid/stat" 2>/dev/null; then echo "pid_file yes process $pid runs"
+    *) echo "instance pid=$pid"
+       if [ -r "/proc/$pid/stat" ] && ! grep -q '^[0-9]* ([^)]*) Z' "/proc/$pid/stat" 2>/dev/null; then echo "pid_file yes process $pid runs"
        else echo "pid_file no process $pid does not run"; fi ;;
   esac
 fi
@@ -201,7 +206,7 @@ if [ -n "$4" ]; then
   found=$(printf '%s\n' "$lines" | awk -v at="$at" '
     BEGIN { count = split(at, number, " "); for (i = 1; i <= count; i++) wanted[number[i]] = 1 }
     NR in wanted { printf " %s", $1 }')
-  if [ -n "$found" ]; then echo "process yes process$found"; else echo "process no none matches"; fi
+  if [ -n "$found" ]; then echo "process yes process$found"; echo "instance process=$found"; else echo "process no none matches"; fi
 fi
 if [ -n "$5" ]; then
   hex=$(printf '%04X' "$5")
@@ -212,6 +217,11 @@ fi
 "#;
 
 impl Service {
+    /// What is owed while it is stopped.
+    fn debt(&self) -> Debt {
+        Debt { key: self.key(), what: format!("service {} running", self.name), locks_out: true }
+    }
+
     fn unarmed(&self) -> Self {
         Self { deadman: None, ..self.clone() }
     }
@@ -239,8 +249,8 @@ impl Service {
         let look = text(&Command::script(LOOK, self.words()))?;
         Ok(format!(
             "{start}; rc=$?\nn=0\nwhile :; do\nseen=$( {look} )\n\
-             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" {{ n++ }} END {{ exit n == 0 }}' || exit $rc\n\
-             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" && ($2 != \"yes\" || $3 == \"activating\") {{ bad = 1 }} END {{ exit bad }}' && exit 0\n\
+             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" && $1 != \"instance\" {{ n++ }} END {{ exit n == 0 }}' || exit $rc\n\
+             printf '%s\\n' \"$seen\" | awk '$1 != \"manager\" && $1 != \"instance\" && ($2 != \"yes\" || $3 == \"activating\") {{ bad = 1 }} END {{ exit bad }}' && exit 0\n\
              n=$((n + 1)); [ $n -lt {} ] || exit 1\nsleep 1\ndone\n",
             START_TIMEOUT.as_secs()
         ))
@@ -372,8 +382,7 @@ fn looked_at(state: &State) -> String {
 }
 
 fn parse(out: &str) -> State {
-    let mut state =
-        State { running: false, up: true, manager: "none".to_owned(), evidence: Vec::new() };
+    let mut state = State { up: true, manager: "none".to_owned(), ..State::default() };
     for line in out.lines() {
         let mut words = line.splitn(3, ' ');
         let (source, answer, detail) = (
@@ -383,6 +392,10 @@ fn parse(out: &str) -> State {
         );
         if source == "manager" {
             answer.clone_into(&mut state.manager);
+            continue;
+        }
+        if source == "instance" {
+            state.instance.push_str(line);
             continue;
         }
         let yes = answer == "yes" && !(source == "systemd" && detail == "activating");
@@ -455,11 +468,7 @@ impl Action for Stop {
         if !before.running {
             return Owes::Nothing;
         }
-        Owes::Opens(Debt {
-            key: self.0.key(),
-            what: format!("service {} running", self.0.name),
-            locks_out: true,
-        })
+        Owes::Opens(self.0.debt())
     }
 
     fn subject(&self) -> Option<String> {
@@ -564,9 +573,12 @@ impl Action for Restart {
         Ok(true)
     }
 
-    fn reconcile(&self, _cx: &Cx<'_>, _before: &State) -> Result<Reconciled<bool>> {
-        // That it runs does not tell whether it was restarted; a second restart costs seconds and is right either way.
-        Ok(Reconciled::Redo)
+    fn reconcile(&self, cx: &Cx<'_>, before: &State) -> Result<Reconciled<bool>> {
+        let now = self.0.state(cx)?;
+        // Where nothing tells that it is another start of it, a second restart costs seconds and is right either way.
+        let another =
+            !before.running || !before.instance.is_empty() && now.instance != before.instance;
+        Ok(if now.up && another { Reconciled::Done(true) } else { Reconciled::Redo })
     }
 
     fn inverse(&self, before: &State) -> Inverse {
@@ -579,7 +591,7 @@ impl Action for Restart {
     }
 
     fn owes(&self, before: &State) -> Owes {
-        if before.running { Owes::Nothing } else { Owes::Closes(self.0.key()) }
+        if before.running { Owes::Meanwhile(self.0.debt()) } else { Owes::Closes(self.0.key()) }
     }
 }
 
@@ -735,6 +747,48 @@ mod tests {
     }
 
     #[test]
+    fn what_a_restart_stopped_is_owed_until_it_runs_again() {
+        let (bench, mut service) = bench();
+        let dir = bench.path().display().to_string();
+        service.commands.start = Some(format!("test -e {dir}/may && touch {dir}/up"));
+        service.timeout_ms = Some(300);
+
+        let lane = bench.lane(Mode::Run);
+        let Err(Halt::Failure(failure)) = perform(&lane, None, &Restart(service.clone())) else {
+            panic!()
+        };
+
+        assert_eq!(lane.run().obligations.all()[0].debt.what, "service obsr running");
+        assert_eq!(lane.run().store.as_ref().unwrap().debts().unwrap().len(), 1);
+        bench.pause_after(&failure);
+        std::fs::write(bench.path().join("may"), "").unwrap();
+        let lane = bench.lane(Mode::Run);
+        assert_eq!(perform(&lane, None, &Restart(service)), Ok(true));
+        assert!(lane.run().obligations.all().is_empty());
+        assert!(lane.run().store.as_ref().unwrap().debts().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_restart_that_came_to_its_end_is_told_by_what_runs_now() {
+        let (bench, mut service) = bench();
+        let pid = bench.path().join("pid");
+        service.commands.pid_file = Some(pid.display().to_string());
+        let lane = bench.lane(Mode::Run);
+        let call = lane.next_call(Restart::NAME);
+        let cx = Cx { lane: &lane, target: lane.target(), call: &call };
+        std::fs::write(&pid, std::process::id().to_string()).unwrap();
+        let before = service.state(&cx).unwrap();
+        let restart = Restart(service);
+
+        assert_eq!(restart.reconcile(&cx, &before), Ok(Reconciled::Redo));
+
+        std::fs::write(&pid, std::os::unix::process::parent_id().to_string()).unwrap();
+        assert_eq!(restart.reconcile(&cx, &before), Ok(Reconciled::Done(true)));
+        std::fs::write(&pid, "0").unwrap();
+        assert_eq!(restart.reconcile(&cx, &before), Ok(Reconciled::Redo));
+    }
+
+    #[test]
     fn plan_does_not_stop_the_service_and_knows_it_stopped_afterwards() {
         let (bench, service) = bench();
         let lane = bench.lane(Mode::Plan);
@@ -789,9 +843,12 @@ mod tests {
 
     #[test]
     fn evidence_is_read_line_by_line() {
-        let state = parse("manager sysv\nprocess yes process 12\nport no nothing listens on 80\n");
+        let state = parse(
+            "manager sysv\nprocess yes process 12\ninstance process= 12\nport no nothing listens on 80\n",
+        );
 
         assert!(state.running && !state.up);
         assert_eq!(state.evidence, ["process: process 12", "port: nothing listens on 80"]);
+        assert_eq!(state.instance, "instance process= 12");
     }
 }

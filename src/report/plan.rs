@@ -15,6 +15,10 @@ pub(super) struct Tally {
     already: usize,
     waits: usize,
     asks: usize,
+    /// Whether it says how anything would be undone.
+    undoes: bool,
+    /// How many of what is taken back would meet what somebody changed since.
+    drifted: usize,
     /// What cannot be undone.
     final_ones: Vec<String>,
     /// How many changes stood before the point of no return, where there is one.
@@ -78,7 +82,13 @@ impl Tally {
             let text = format!("    {} {more} more", style.pick("…", "..."));
             lines.push(Line::new().with(Tone::Dim, text));
         }
+        if let Some(drift) = &planned.drift {
+            self.drifted += 1;
+            let line = Line::new().with(Tone::Plain, "    ").with(Tone::Warn, "changed since");
+            lines.push(line.with(Tone::Plain, format!(" by somebody: {drift}")));
+        }
         if let Some(undo) = &planned.undo {
+            self.undoes = true;
             let tone = if undo.starts_with("cannot be undone") {
                 self.final_ones.push(summary.to_owned());
                 Tone::Warn
@@ -111,7 +121,7 @@ impl Tally {
                     "      everything before the point of no return can be undone; after it the operator decides"
                 }
             };
-            if self.changes > 0 {
+            if self.undoes {
                 lines.push(Line::new().with(Tone::Plain, text));
             }
         } else {
@@ -119,6 +129,10 @@ impl Tally {
             lines.push(
                 Line::new().with(Tone::Warn, text).with(Tone::Plain, self.final_ones.join(", ")),
             );
+        }
+        if self.drifted > 0 {
+            let text = "      somebody changed what a rollback would meet: it asks, and keeps what it finds";
+            lines.push(Line::new().with(Tone::Warn, text));
         }
         for (warning, text) in &self.notes {
             let (tone, word) =

@@ -183,7 +183,7 @@ impl<'a> Replay<'a> {
                 let what = if *warning { What::Warning { text } } else { What::Note { text } };
                 self.emit(at, "main", "", first, what);
             }
-            Body::UndoBegan { why, failure } => {
+            Body::UndoBegan { why, failure, .. } => {
                 self.undone = Some((0, 0));
                 self.undo_failure.clone_from(failure);
                 self.emit(at, "main", "", first, What::UndoBegan { why: why.clone() });

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::interactive::{self, Piece};
 use crate::effect::{
     App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
-    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, look_all,
-    recall_inverses, roll_back,
+    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, foresee_rollback,
+    look_all, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -35,8 +35,18 @@ pub enum OnInterrupt {
 pub(super) enum Direction {
     /// To go on to its end.
     Forward,
-    /// To be undone, for this reason, after this failure if it was one.
-    Back(String, Option<Box<Failure>>),
+    /// To be undone.
+    Back(Back),
+}
+
+/// Why a run is undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Back {
+    pub(super) why: String,
+    /// The failure that led to it, if one did.
+    pub(super) failure: Option<Box<Failure>>,
+    /// Whether the operator asked for it, so that nothing hurries.
+    pub(super) asked: bool,
 }
 
 /// Everything that a run needs.
@@ -124,7 +134,9 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
     let mut interrupted = false;
     loop {
         let rebuilding = direction != Direction::Forward;
-        let run = Arc::new(begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?);
+        let mut run = begin(setup, if rebuilding { Mode::Rebuild } else { setup.mode })?;
+        run.asked = matches!(&direction, Direction::Back(back) if back.asked);
+        let run = Arc::new(run);
         let lanes = lanes(setup, &run)?;
         // What this process began and the operator then wants undone needs no second heading.
         if !(rebuilding && interrupted) {
@@ -143,8 +155,8 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
             evaluate(setup, &lanes, &scripts)
         };
         let mut end = Ending { setup, run: &run, lanes: &lanes, started, interrupted };
-        if let Direction::Back(why, failure) = &direction {
-            return end.undo(why, failure.as_deref().cloned());
+        if let Direction::Back(back) = &direction {
+            return end.undo(&back.why, back.failure.as_deref().cloned());
         }
         match evaluated {
             Evaluated::Finished => return end.finished(),
@@ -160,7 +172,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
                     ROLL_BACK => {
                         setup.cancel.reset();
                         let why = "the operator interrupted the run".to_owned();
-                        direction = Direction::Back(why, None);
+                        direction = Direction::Back(Back { why, failure: None, asked: false });
                     }
                     _ => return end.paused(Stop::Cancelled, Vec::new()),
                 }
@@ -168,6 +180,54 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
             Evaluated::Stopped(stop) => return end.paused(stop, Vec::new()),
         }
     }
+}
+
+/// Says what undoing the run would do.
+///
+/// # Errors
+/// If the journal fails, or the standard library does not load.
+pub(super) fn foresee(setup: &mut Setup) -> Result<Ended> {
+    let started = Instant::now();
+    let mut run = begin(setup, Mode::Rebuild)?;
+    run.asked = true;
+    let run = Arc::new(run);
+    // Nothing is written from here on.
+    setup.store = None;
+    let lanes = lanes(setup, &run)?;
+    lanes[0].emit(What::RunBegan {
+        title: setup.info.title.clone(),
+        runbook: setup.info.runbook.clone(),
+        targets: setup.info.targets.clone(),
+        mode: setup.word.to_owned(),
+    });
+    let scripts = Mutex::new(Vec::new());
+    rebuild(setup, &lanes, &scripts);
+    lanes[0].emit(What::UndoBegan { why: "what a rollback would do, newest first".to_owned() });
+    let end = Ending { setup, run: &run, lanes: &lanes, started, interrupted: false };
+    let sight = match foresee_rollback(&lanes[0]) {
+        Ok(sight) => sight,
+        Err(Halt::Stop(stop)) => {
+            let message = format!("the plan ends here: {stop}");
+            return end.end(Status::Planned, message, None, Some(stop), Vec::new());
+        }
+        Err(halt) => return Err(halt),
+    };
+    let mut parts = vec![match sight.undos {
+        0 => "there is nothing to undo".to_owned(),
+        1 => "there is 1 undo".to_owned(),
+        undos => format!("there are {undos} undos"),
+    }];
+    for (count, text) in [
+        (sight.drifted, "would meet what somebody changed since"),
+        (sight.unseen, "could not be looked at"),
+        (sight.impossible, "cannot be undone"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {text}"));
+        }
+    }
+    let message = format!("this was a plan: nothing was changed; {}", parts.join(", "));
+    end.end(Status::Planned, message, None, None, Vec::new())
 }
 
 pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
@@ -180,6 +240,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         id: setup.info.id.clone(),
         mode,
         yes: setup.yes,
+        asked: false,
         stay: setup.stay,
         reconnect: setup.reconnect,
         store: setup.store.clone(),
@@ -463,7 +524,8 @@ impl Ending<'_> {
     /// Undoes everything, newest first.
     pub(super) fn undo(&mut self, why: &str, failure: Option<Failure>) -> Result<Ended> {
         if let Some(store) = &self.setup.store {
-            let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone() };
+            let asked = self.run.asked;
+            let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone(), asked };
             store.append_durable(&self.setup.info.id, body, Vec::new())?;
         }
         self.setup.cancel.reset();
@@ -472,7 +534,10 @@ impl Ending<'_> {
             Ok(undone) => undone,
             Err(Halt::Stop(stop)) => {
                 self.interrupted |= stop == Stop::Cancelled;
-                let message = format!("undo was interrupted ({stop}); `resume` goes on with it");
+                let message = match &stop {
+                    Stop::Paused(pause) => pause.why.clone(),
+                    stop => format!("undo was interrupted ({stop}); `resume` goes on with it"),
+                };
                 return self.end(Status::Paused, message, failure, Some(stop), Vec::new());
             }
             Err(Halt::Failure(failure)) => Undone { failed: vec![*failure], ..Undone::default() },

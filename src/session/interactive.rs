@@ -137,7 +137,10 @@ impl Session {
         prepare::reach(&setup)?;
         setup.pieces = Some(Vec::new());
         setup.store = Some(Arc::clone(&self.store) as Arc<dyn Store>);
-        let run = Arc::new(drive::begin(&setup, Mode::Run)?);
+        let mut run = drive::begin(&setup, Mode::Run)?;
+        // Whoever takes back here says so himself.
+        run.asked = true;
+        let run = Arc::new(run);
         let lane = drive::lanes(&setup, &run)?.swap_remove(0);
         let script = on_a_thread(|| Ok(Script::interactive(&setup.runbook, &lane)))??;
         Ok(Interactive {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::chosen;
 use super::config::{Config, Environment};
-use super::drive::{Direction, Ended, drive};
+use super::drive::{Back, Direction, Ended, drive, foresee};
 use super::error::SessionError;
 use super::pause::Ear;
 use super::secrets::PromptSecret;
@@ -196,7 +196,7 @@ impl Session {
             self.store.set_sources(&run.id, &sources)?;
             run.sources = sources;
         }
-        let mut setup = prepare::recorded(self, run, order, voice)?;
+        let mut setup = prepare::recorded(self, run, order, voice, Mode::Run)?;
         setup.accept_change |= accept_change;
         setup.store = Some(self.store.clone());
         setup.word = "resume";
@@ -217,19 +217,44 @@ impl Session {
         let run = self.store.find(name)?;
         let _hold = self.store.hold(&run.id)?;
         let _ear = Ear::new(self.store.clone(), &run.id, &voice.cancel);
-        let run = self.store.find(&run.id)?;
+        let run = self.to_undo(&run.id)?;
+        let mut setup = prepare::recorded(self, run, order, voice, Mode::Run)?;
+        setup.store = Some(self.store.clone());
+        setup.word = "rollback";
+        self.take_up(&setup.info)?;
+        let why = "asked for by the operator".to_owned();
+        Ok(drive(&setup, Direction::Back(Back { why, failure: None, asked: true }))?)
+    }
+
+    /// Says what undoing a run would do, newest first, and what somebody changed since that it would meet. Reads for real
+    /// and changes nothing, not even the journal.
+    ///
+    /// # Errors
+    /// Why it cannot be undone.
+    pub fn plan_rollback(
+        &self,
+        name: &str,
+        order: &Order,
+        voice: &Voice,
+    ) -> Result<Ended, SessionError> {
+        let run = self.to_undo(name)?;
+        let mut setup = prepare::recorded(self, run, order, voice, Mode::Plan)?;
+        setup.store = Some(self.store.clone());
+        setup.word = "rollback plan";
+        Ok(foresee(&mut setup)?)
+    }
+
+    /// Finds a run that can be undone.
+    fn to_undo(&self, name: &str) -> Result<RunInfo, SessionError> {
+        let run = self.store.find(name)?;
         if run.status == Status::RolledBack {
             return Err(SessionError::Over { run: run.id, status: run.status.as_str() });
         }
         // Half of a way back would be worse than none.
-        if let Some(what) = gone(&self.store.records(&run.id)?) {
-            return Err(SessionError::Gone { run: run.id, what });
+        match gone(&self.store.records(&run.id)?) {
+            Some(what) => Err(SessionError::Gone { run: run.id, what }),
+            None => Ok(run),
         }
-        let mut setup = prepare::recorded(self, run, order, voice)?;
-        setup.store = Some(self.store.clone());
-        setup.word = "rollback";
-        self.take_up(&setup.info)?;
-        Ok(drive(&setup, Direction::Back("asked for by the operator".to_owned(), None))?)
     }
 
     fn take_up(&self, run: &RunInfo) -> Result<(), SessionError> {
@@ -299,9 +324,11 @@ fn default_state(environment: &Environment) -> Option<PathBuf> {
 /// The way back, if the run was on it when it stopped.
 fn undoing(records: &[Record]) -> Option<Direction> {
     records.iter().rev().find_map(|record| match &record.body {
-        Body::UndoBegan { why, failure } => {
-            Some(Direction::Back(why.clone(), failure.clone().map(Box::new)))
-        }
+        Body::UndoBegan { why, failure, asked } => Some(Direction::Back(Back {
+            why: why.clone(),
+            failure: failure.clone().map(Box::new),
+            asked: *asked,
+        })),
         _ => None,
     })
 }

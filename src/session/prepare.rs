@@ -145,6 +145,7 @@ pub(super) fn recorded(
     info: RunInfo,
     order: &Order,
     voice: &Voice,
+    mode: Mode,
 ) -> Result<Setup, SessionError> {
     let (runbook, pieces) = match interactive::recorded(&info) {
         Some((runbook, pieces)) => (runbook, Some(pieces)),
@@ -161,7 +162,8 @@ pub(super) fn recorded(
         Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&settings.secrets);
     let factory = factory(&secrets, &redactor, voice);
-    let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, false);
+    let reads = mode == Mode::Plan;
+    let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, reads);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut setup = assemble(
         info,
@@ -174,7 +176,7 @@ pub(super) fn recorded(
         order,
         voice,
         session,
-        Mode::Run,
+        mode,
         "resume",
     );
     // A line that was interrupted leaves a gap in the record, and the lines after it still count.

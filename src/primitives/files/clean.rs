@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::back::Back;
 use super::restore::Restore;
 use super::unpack::UnpackUndo;
-use crate::effect::Action;
 
 /// $1 run. Removes what the run's list names, only where the name is of our own form, and the run's directory. Ends with
 /// 0 if there is nothing.

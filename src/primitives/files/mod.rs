@@ -4,6 +4,7 @@
 //! run's directory on the target before it comes to be. So undo is a rename, works in another process days later, and
 //! [`clean_script`] finds everything at the end of the run.
 
+mod back;
 mod clean;
 mod listing;
 pub(super) mod path;
@@ -26,6 +27,7 @@ use super::bridge::{
 use crate::effect::{Registry, SecretRef};
 use crate::error::Failure;
 
+use back::TakeBack;
 pub use clean::{clean_receipts_script, clean_script, needs_kept};
 use path::At;
 use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
@@ -502,13 +504,13 @@ pub(super) fn register(face: &mut Face) {
 pub(super) fn actions(registry: &mut Registry) {
     registry.add::<WriteFile>();
     registry.add::<ReplaceInFile>();
-    registry.add::<Restore>();
+    registry.add::<TakeBack<Restore>>();
     registry.add::<Copy>();
     registry.add::<Move>();
-    registry.add::<MoveBack>();
+    registry.add::<TakeBack<MoveBack>>();
     registry.add::<Remove>();
     registry.add::<MakeDir>();
-    registry.add::<UnmakeDir>();
+    registry.add::<TakeBack<UnmakeDir>>();
     registry.add::<Unpack>();
-    registry.add::<UnpackUndo>();
+    registry.add::<TakeBack<UnpackUndo>>();
 }

@@ -120,6 +120,11 @@ impl At {
         )
     }
 
+    /// Returns the path at which an undo keeps what somebody else made of it; nothing removes that.
+    pub(in crate::primitives) fn theirs(&self, run: &str) -> String {
+        format!("{}.changed-{run}", self.0)
+    }
+
     /// Refuses what the system stands on.
     ///
     /// # Errors

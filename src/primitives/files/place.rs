@@ -3,18 +3,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::back::{Back, TakeBack};
 use super::path::At;
 use super::read::checksum;
 use super::restore::Restore;
 use super::shell::{change, read, script};
-use super::state::{Mark, Sort, State, require};
+use super::state::{Left, Mark, Sort, State, require};
 use crate::call::Access;
 use crate::effect::{Action, Cx, Owes, Plan, Reconciled, inverse_of};
 use crate::error::{Failure, Kind, Result};
 use crate::journal::Inverse;
 use crate::units;
 
-/// $1 run, $2 from, $3 to, $4 new, $5 kept, $6 mode, $7 owner.
+/// $1 run, $2 from, $3 to, $4 new, $5 kept, $6 mode, $7 owner, $8 stem.
 const COPY: &str = script!(
     r#"
 spool "$1"
@@ -27,6 +28,7 @@ if [ -f "$4" ]; then sync "$4" 2>/dev/null || :; fi
 keep "$3" "$5"
 [ ! -d "$3" ] || fail conflict "it became a directory meanwhile: $3"
 mv -f "$4" "$3" || exit
+: >"$S/$8.made" || exit
 "#
 );
 
@@ -60,25 +62,32 @@ mv -f "$2" "$3" || exit
 "#
 );
 
-/// $1 run, $2 from, $3 to, $4 where to put what is in the way, $5 kept of `to`, $6 kept of `from`, $7 `was`.
+/// $1 `look` or `act`, $2 run, $3 from, $4 to, $5 where to put what is in the way, $6 kept of `to`, $7 kept of `from`, $8
+/// `was`, $9 the number of what was moved, $10 where to put what somebody else left.
 const MOVE_BACK: &str = script!(
     r#"
-spool "$1"
-if there "$6"; then
-  there "$2" && aside "$2" "$4"
-  mv -f "$6" "$2" || exit
-  there "$3" && aside "$3" "$4"
-elif there "$2"; then
+theirs=
+# A rename keeps the number, so that another one at the old place is somebody else's.
+if [ -n "$9" ] && there "$3" && [ "$(stat -c %i "$3")" != "$9" ] && { there "$7" || there "$4"; }; then theirs=yes; fi
+if [ "$1" = look ]; then [ -z "$theirs" ] || printf '%s\n' "$3"; exit 0; fi
+spool "$2"
+if [ -n "$theirs" ]; then keep_theirs "$3" "${10}"; fi
+if there "$7"; then
+  there "$3" && aside "$3" "$5"
+  mv -f "$7" "$3" || exit
+  there "$4" && aside "$4" "$5"
+elif there "$3"; then
   # It was not moved, or not to the end, or is back already.
-  if there "$3" && [ "$7" != was ]; then aside "$3" "$4"; fi
+  if there "$4" && [ "$8" != was ]; then aside "$4" "$5"; fi
 else
-  there "$3" || fail not_found "what was moved is gone: $3"
-  mv -f "$3" "$2" || exit
+  there "$4" || fail not_found "what was moved is gone: $4"
+  mv -f "$4" "$3" || exit
 fi
-if there "$5"; then
-  if [ -d "$3" ] && [ ! -L "$3" ]; then aside "$3" "$4"; fi
-  mv -f "$5" "$3" || exit
+if there "$6"; then
+  if [ -d "$4" ] && [ ! -L "$4" ]; then aside "$4" "$5"; fi
+  mv -f "$6" "$4" || exit
 fi
+echo changed
 "#
 );
 
@@ -116,15 +125,16 @@ if [ -n "$mode" ]; then chmod "$mode" "$1" || exit; fi
 "#
 );
 
-/// $1 path, $2 mode and $3 ids that it had, empty if it was not there; then the directories to take away, the innermost
-/// first.
+/// $1 `look` or `act`, $2 path, $3 mode and $4 ids that it had, empty if it was not there; then the directories to take
+/// away, the innermost first. What is in them stays with them, so that nothing of anybody is lost.
 const UNMAKE_DIR: &str = script!(
     r#"
-if [ -n "$2" ] && [ -d "$1" ]; then
-  [ "$(stat -c %u:%g "$1")" = "$3" ] || chown "$3" "$1" || exit
-  chmod "$2" "$1" || exit
+[ "$1" != look ] || exit 0
+if [ -n "$3" ] && [ -d "$2" ]; then
+  [ "$(stat -c %u:%g "$2")" = "$4" ] || chown "$4" "$2" || exit
+  chmod "$3" "$2" || exit
 fi
-shift 3
+shift 4
 for d; do
   there "$d" || continue
   if [ -n "$(ls -A "$d" 2>/dev/null | head -n 1)" ]; then
@@ -133,6 +143,7 @@ for d; do
   fi
   rmdir "$d" || exit
 done
+echo changed
 "#
 );
 
@@ -299,6 +310,7 @@ impl Action for Copy {
                 &before.mark.kept(&to),
                 self.mode.as_deref().unwrap_or_default(),
                 self.owner.as_deref().unwrap_or_default(),
+                &before.mark.stem,
             ],
             b"",
         )?;
@@ -316,7 +328,7 @@ impl Action for Copy {
 
     fn inverse(&self, before: &Ends) -> Inverse {
         match At::new(&before.to.real) {
-            Ok(to) => Restore::of(&to, &before.mark, &before.to),
+            Ok(to) => Restore::of(&to, &before.mark, &before.to, Left::copy_of(&before.from)),
             Err(failure) => Inverse::Impossible { why: failure.message },
         }
     }
@@ -348,6 +360,9 @@ pub(super) struct MoveBack {
     pub(super) mark: Mark,
     /// Whether something was there.
     pub(super) replaced: bool,
+    /// The number of what was moved on its file system.
+    #[serde(default)]
+    pub(super) inode: String,
 }
 
 fn was(replaced: bool) -> &'static str {
@@ -406,12 +421,13 @@ impl Action for Move {
     }
 
     fn inverse(&self, before: &Ends) -> Inverse {
-        inverse_of(&MoveBack {
+        inverse_of(&TakeBack(MoveBack {
             from: self.from.clone(),
             to: self.to.clone(),
             mark: before.mark.clone(),
             replaced: before.to.is_there(),
-        })
+            inode: before.from.inode.clone(),
+        }))
     }
 
     fn owes(&self, _before: &Ends) -> Owes {
@@ -419,54 +435,26 @@ impl Action for Move {
     }
 }
 
-impl Action for MoveBack {
+impl Back for MoveBack {
     const NAME: &'static str = "file_move_back";
-    const ACCESS: Access = Access::Change;
-    type Before = ();
-    type Output = bool;
+    const SCRIPT: &'static str = MOVE_BACK;
 
     fn summary(&self) -> String {
         format!("move {} back to {}", self.to, self.from)
     }
 
-    fn look(&self, _cx: &Cx<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn plan(&self, (): &()) -> Plan<(), bool> {
-        Plan::Would { changes: vec![self.summary()], output: true, after: None }
-    }
-
-    fn apply(&self, cx: &Cx<'_>, (): &()) -> Result<bool> {
-        let mark = &self.mark;
-        change(
-            cx,
-            MOVE_BACK,
-            [
-                &mark.run,
-                self.from.as_str(),
-                self.to.as_str(),
-                &self.to.beside(&mark.run, &mark.stem, "undone"),
-                &mark.kept(&self.to),
-                &mark.kept(&self.from),
-                was(self.replaced),
-            ],
-            b"",
-        )?;
-        Ok(true)
-    }
-
-    fn reconcile(&self, _cx: &Cx<'_>, (): &()) -> Result<Reconciled<bool>> {
-        // The script looks at what is where, so that doing it again is the same as finding out.
-        Ok(Reconciled::Redo)
-    }
-
-    fn inverse(&self, (): &()) -> Inverse {
-        Inverse::Nothing { why: "it is an undo itself".to_owned() }
-    }
-
-    fn owes(&self, (): &()) -> Owes {
-        Owes::Nothing
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            self.mark.run.clone(),
+            self.from.to_string(),
+            self.to.to_string(),
+            self.to.beside(&self.mark.run, &self.mark.stem, "undone"),
+            self.mark.kept(&self.to),
+            self.mark.kept(&self.from),
+            was(self.replaced).to_owned(),
+            self.inode.clone(),
+            self.from.theirs(&self.mark.run),
+        ]
     }
 }
 
@@ -550,7 +538,7 @@ impl Action for Remove {
 
     fn inverse(&self, before: &Doomed) -> Inverse {
         if self.keep {
-            Restore::of(&self.path, &before.mark, &before.state)
+            Restore::of(&self.path, &before.mark, &before.state, Left::Nothing)
         } else {
             Inverse::Impossible { why: "it was deleted at once, as `keep: false` says".to_owned() }
         }
@@ -656,12 +644,12 @@ impl Action for MakeDir {
 
     fn inverse(&self, before: &Ground) -> Inverse {
         let had = before.state.is_there();
-        inverse_of(&UnmakeDir {
+        inverse_of(&TakeBack(UnmakeDir {
             path: self.path.clone(),
             mode: if had { before.state.mode.clone() } else { String::new() },
             ids: if had { before.state.ids.clone() } else { String::new() },
             made: before.missing.clone(),
-        })
+        }))
     }
 
     fn owes(&self, _before: &Ground) -> Owes {
@@ -673,11 +661,9 @@ impl Action for MakeDir {
     }
 }
 
-impl Action for UnmakeDir {
+impl Back for UnmakeDir {
     const NAME: &'static str = "dir_unmake";
-    const ACCESS: Access = Access::Change;
-    type Before = ();
-    type Output = bool;
+    const SCRIPT: &'static str = UNMAKE_DIR;
 
     fn summary(&self) -> String {
         if self.made.is_empty() {
@@ -687,31 +673,9 @@ impl Action for UnmakeDir {
         }
     }
 
-    fn look(&self, _cx: &Cx<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn plan(&self, (): &()) -> Plan<(), bool> {
-        Plan::Would { changes: vec![self.summary()], output: true, after: None }
-    }
-
-    fn apply(&self, cx: &Cx<'_>, (): &()) -> Result<bool> {
-        let mut arguments = vec![self.path.as_str(), &self.mode, &self.ids];
-        arguments.extend(self.made.iter().map(At::as_str));
-        change(cx, UNMAKE_DIR, arguments, b"")?;
-        Ok(true)
-    }
-
-    fn reconcile(&self, _cx: &Cx<'_>, (): &()) -> Result<Reconciled<bool>> {
-        // Each directory is looked at before it is taken away, so that doing it again is the same as finding out.
-        Ok(Reconciled::Redo)
-    }
-
-    fn inverse(&self, (): &()) -> Inverse {
-        Inverse::Nothing { why: "it is an undo itself".to_owned() }
-    }
-
-    fn owes(&self, (): &()) -> Owes {
-        Owes::Nothing
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.path.to_string(), self.mode.clone(), self.ids.clone()];
+        arguments.extend(self.made.iter().map(At::to_string));
+        arguments
     }
 }

@@ -1,30 +1,33 @@
-//! Taking a change of one path back, from the record alone: what was there before was kept beside it.
+//! Putting back what was at a path, which was kept beside it.
 
 use serde::{Deserialize, Serialize};
 
+use super::back::{Back, TakeBack};
 use super::path::At;
-use super::shell::{change, script};
-use super::state::{Mark, Sort, State};
-use crate::call::Access;
-use crate::effect::{Action, Cx, Owes, Plan, Reconciled, inverse_of};
-use crate::error::Result;
+use super::shell::script;
+use super::state::{Left, Mark, Sort, State};
+use crate::effect::inverse_of;
 use crate::journal::Inverse;
 
-/// $1 run, $2 path, $3 where the old thing is kept, $4 size and time of the old thing or nothing, $5 where to put what
-/// is there now.
+/// $1 `look` or `act`, $2 run, $3 path, $4 where the old thing is kept, $5 size and time of the old thing or nothing,
+/// $6 where to put what the run left, $7 what the run left, $8 where to put what somebody else left, $9 stem.
 const RESTORE: &str = script!(
     r#"
-spool "$1"
-if [ -z "$4" ]; then
-  if there "$2"; then aside "$2" "$5"; echo changed; fi
-elif there "$3"; then
-  if there "$2" && ! { [ -f "$2" ] && [ ! -L "$2" ] && [ -f "$3" ] && [ ! -L "$3" ]; }; then aside "$2" "$5"; fi
-  mv -f "$3" "$2" || exit
-  echo changed
-elif there "$2"; then
-  [ "$(stat -c %s:%Y "$2")" = "$4" ] || fail not_found "what was kept for the undo is gone: $3"
-else
-  fail not_found "what was kept for the undo is gone: $3"
+S=$(spool_of "$2"); theirs=
+as_was() {
+  [ -n "$5" ] || return 1
+  if there "$4"; then [ "$3" -ef "$4" ]; else [ "$(stat -c %s:%Y "$3")" = "$5" ]; fi
+}
+if there "$3" && ! as_was "$@" && ! as_left "$3" "$7" "$S/$9.made"; then theirs=yes; fi
+if [ "$1" = look ]; then [ -z "$theirs" ] || printf '%s\n' "$3"; exit 0; fi
+spool "$2"
+if [ -z "$5" ] || there "$4"; then
+  if [ -n "$theirs" ]; then keep_theirs "$3" "$8"; echo changed
+  elif there "$3" && ! { there "$4" && [ -f "$3" ] && [ ! -L "$3" ] && [ -f "$4" ] && [ ! -L "$4" ]; }; then aside "$3" "$6"; echo changed
+  fi
+  if [ -n "$5" ]; then mv -f "$4" "$3" || exit; echo changed; fi
+elif ! there "$3" || [ "$(stat -c %s:%Y "$3")" != "$5" ]; then
+  fail not_found "what was kept for the undo is gone: $4"
 fi
 "#
 );
@@ -33,32 +36,34 @@ fi
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Restore {
     /// The path.
-    pub(super) path: At,
+    path: At,
     /// Which call kept it.
-    pub(super) mark: Mark,
+    mark: Mark,
     /// What was there.
-    pub(super) sort: Sort,
+    sort: Sort,
     /// Its size and time; empty if nothing was there.
-    pub(super) was: String,
+    was: String,
+    /// What the run left there.
+    #[serde(default)]
+    left: Left,
 }
 
 impl Restore {
-    /// Makes the inverse of a change of what `state` says.
-    pub(super) fn of(path: &At, mark: &Mark, state: &State) -> Inverse {
-        inverse_of(&Self {
+    /// Makes the inverse of a change of what `state` says into what `left` says.
+    pub(super) fn of(path: &At, mark: &Mark, state: &State, left: Left) -> Inverse {
+        inverse_of(&TakeBack(Self {
             path: path.clone(),
             mark: mark.clone(),
             sort: state.sort,
             was: state.token(),
-        })
+            left,
+        }))
     }
 }
 
-impl Action for Restore {
+impl Back for Restore {
     const NAME: &'static str = "file_restore";
-    const ACCESS: Access = Access::Change;
-    type Before = ();
-    type Output = bool;
+    const SCRIPT: &'static str = RESTORE;
 
     fn summary(&self) -> String {
         if self.was.is_empty() {
@@ -68,35 +73,16 @@ impl Action for Restore {
         }
     }
 
-    fn look(&self, _cx: &Cx<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn plan(&self, (): &()) -> Plan<(), bool> {
-        Plan::Would { changes: vec![self.summary()], output: true, after: None }
-    }
-
-    fn apply(&self, cx: &Cx<'_>, (): &()) -> Result<bool> {
-        let now = self.path.beside(&self.mark.run, &self.mark.stem, "undone");
-        let kept = self.mark.kept(&self.path);
-        let arguments = [&self.mark.run, self.path.as_str(), &kept, &self.was, &now];
-        Ok(change(cx, RESTORE, arguments, b"")?.contains("changed"))
-    }
-
-    fn reconcile(&self, _cx: &Cx<'_>, (): &()) -> Result<Reconciled<bool>> {
-        // The script looks at what is kept first, so that doing it again is the same as finding out.
-        Ok(Reconciled::Redo)
-    }
-
-    fn inverse(&self, (): &()) -> Inverse {
-        Inverse::Nothing { why: "it is an undo itself".to_owned() }
-    }
-
-    fn owes(&self, (): &()) -> Owes {
-        Owes::Nothing
-    }
-
-    fn changed(&self, output: &bool) -> bool {
-        *output
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            self.mark.run.clone(),
+            self.path.to_string(),
+            self.mark.kept(&self.path),
+            self.was.clone(),
+            self.path.beside(&self.mark.run, &self.mark.stem, "undone"),
+            self.left.word(),
+            self.path.theirs(&self.mark.run),
+            self.mark.stem.clone(),
+        ]
     }
 }

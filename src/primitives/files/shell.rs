@@ -8,7 +8,8 @@ use crate::transport::{Command, Exit};
 
 /// The beginning of each script. `fail KIND TEXT` ends it with a failure of that kind; `spool RUN` makes the run's
 /// directory and sets `S`; `note PATH` lists a leftover before it comes to be, so that a kill leaves nothing unlisted;
-/// `aside PATH KEPT` takes what stands at a path out of the way by a rename.
+/// `aside PATH KEPT` takes what stands at a path out of the way by a rename; `keep_theirs PATH NAME` does so for good, with
+/// what somebody else made. `as_left PATH LEFT MARKER` tells whether a path is as the run left it.
 macro_rules! script {
     ($body:expr) => {
         concat!(
@@ -16,8 +17,9 @@ macro_rules! script {
 LC_ALL=C; export LC_ALL
 fail() { printf 'upgrade-host %s %s\n' "$1" "$2" >&2; exit 9; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
+spool_of() { printf '%s' "/var/tmp/upgrade-host-$(id -u)/$1"; }
 spool() {
-  base=/var/tmp/upgrade-host-$(id -u); S=$base/$1
+  S=$(spool_of "$1"); base=${S%/*}
   if [ -L "$base" ]; then fail denied "$base is a symbolic link"; fi
   (umask 077; mkdir -p "$base") || exit
   [ "$(stat -c %u "$base")" = "$(id -u)" ] || fail denied "$base belongs to somebody else"
@@ -28,6 +30,23 @@ aside() {
   n=$2; i=2
   while there "$n"; do n=$2.$i; i=$((i + 1)); done
   note "$n"; mv -f "$1" "$n" || exit
+}
+keep_theirs() {
+  n=$2; i=2
+  while there "$n"; do n=$2.$i; i=$((i + 1)); done
+  mv "$1" "$n" || exit
+  printf 'warning: %s was changed since; what was there is kept as %s\n' "$1" "$n" >&2
+}
+as_left() {
+  case $2 in
+    '') return 0 ;;
+    nothing) ! there "$1" ;;
+    digest:*) [ -f "$1" ] && [ ! -L "$1" ] && sum=$(sha256sum <"$1") && [ "digest:${sum%% *}" = "$2" ] ;;
+    token:*) [ ! -L "$1" ] && [ "token:$(stat -c %s:%Y "$1")" = "$2" ] ;;
+    link:*) [ -L "$1" ] && [ "link:$(readlink "$1")" = "$2" ] ;;
+    since) [ ! -f "$3" ] || [ -z "$(find "$1" -newer "$3" 2>/dev/null | head -n 1)" ] ;;
+    *) return 1 ;;
+  esac
 }
 keep() {
   there "$1" || return 0

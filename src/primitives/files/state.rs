@@ -37,6 +37,50 @@ impl Sort {
     }
 }
 
+/// What a change leaves at a path, as far as that is known before it happens: by this an undo tells whether somebody
+/// changed it since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Left {
+    /// Not known; it counts as left by the run.
+    #[default]
+    Unknown,
+    /// Nothing.
+    Nothing,
+    /// A file with this SHA-256.
+    Digest(String),
+    /// Something with this size and time.
+    Token(String),
+    /// A symbolic link that leads there.
+    Link(String),
+    /// What was not changed since the call noted down that it was through.
+    Since,
+}
+
+impl Left {
+    /// Returns the word that the scripts know it by.
+    pub(super) fn word(&self) -> String {
+        match self {
+            Self::Unknown => String::new(),
+            Self::Nothing => "nothing".to_owned(),
+            Self::Digest(digest) => format!("digest:{digest}"),
+            Self::Token(token) => format!("token:{token}"),
+            Self::Link(to) => format!("link:{to}"),
+            Self::Since => "since".to_owned(),
+        }
+    }
+
+    /// Returns what a copy of something leaves, which keeps its size and time.
+    pub(super) fn copy_of(state: &State) -> Self {
+        match (state.sort, &state.link) {
+            (Sort::File, _) => Self::Token(state.token()),
+            (Sort::Link, Some(to)) => Self::Link(to.clone()),
+            (Sort::Directory, _) => Self::Since,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// What is at a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
@@ -58,6 +102,9 @@ pub(super) struct State {
     pub(super) modified: i64,
     /// The device that it is on, or would be on.
     pub(super) device: String,
+    /// Its number on that device.
+    #[serde(default)]
+    pub(super) inode: String,
     /// The SHA-256 of a file, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<String>,
@@ -89,7 +136,7 @@ else sort=absent
 fi
 echo "sort $sort"
 if [ $sort != absent ]; then
-  stat -c 'stat %a %u:%g %U:%G %s %Y %d' "$p" || exit
+  stat -c 'stat %a %u:%g %U:%G %s %Y %d %i' "$p" || exit
 fi
 if [ $sort = file ] && [ "$3" = digest ]; then
   sum=$(sha256sum <"$p") || exit
@@ -129,11 +176,12 @@ impl State {
                 }
                 "stat" => {
                     let words: Vec<_> = value.split(' ').collect();
-                    if let [mode, ids, owner, size, modified, device] = words[..] {
+                    if let [mode, ids, owner, size, modified, device, inode] = words[..] {
                         mode.clone_into(&mut state.mode);
                         ids.clone_into(&mut state.ids);
                         owner.clone_into(&mut state.owner);
                         device.clone_into(&mut state.device);
+                        inode.clone_into(&mut state.inode);
                         state.size = size.parse().unwrap_or_default();
                         state.modified = modified.parse().unwrap_or_default();
                     }

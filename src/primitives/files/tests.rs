@@ -18,6 +18,8 @@ use crate::error::{Halt, Kind, Result, Stop};
 use crate::event::What;
 use crate::journal::Inverse;
 
+mod drift;
+
 /// A bench whose run leaves nothing on this machine when the test ends, whatever happens.
 struct Case {
     bench: Bench,
@@ -501,6 +503,9 @@ fn what_was_removed_comes_back_even_if_something_took_its_place() {
 
     assert_eq!(case.undo(), (1, vec![]));
 
+    let kept = format!("a.changed-{}", case.id);
+    assert_eq!(case.read(&format!("{kept}/by somebody")), "2");
+    fs::remove_dir_all(case.dir().join(kept)).unwrap();
     assert_eq!(case.tree(), before);
     assert_eq!(case.clean(), Some(0));
     assert_eq!(fs::read_dir(case.dir()).unwrap().count(), 1);

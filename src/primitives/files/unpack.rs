@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::back::{Back, TakeBack};
 use super::listing::{Listing, Rules};
 use super::path::At;
 use super::shell::{change, failure, read, script};
@@ -184,16 +185,30 @@ sync -f . 2>/dev/null || :
 "#
 );
 
-/// $1 run, $2 stem, $3 directory, then some names that were not there before.
+/// $1 `look` or `act`, $2 run, $3 stem, $4 directory, then some names that were not there before.
 const REMOVE: &str = script!(
     r#"
-spool "$1"
-k=$S/$2; d=$3; shift 3
+how=$1; run=$2; S=$(spool_of "$2"); k=$S/$3; d=$4; shift 4
+# What is newer than the end of unpacking, somebody else made; directories that hold something stay anyway.
+theirs() {
+  [ -f "$k.done" ] || return 0
+  cat "$k.old" "$k.new" | while IFS= read -r n; do
+    case $n in */) continue ;; esac
+    if [ -f "$d/$n" ] && [ ! -L "$d/$n" ] && [ "$d/$n" -nt "$k.done" ]; then printf '%s\n' "$n"; fi
+  done
+}
+if [ "$how" = look ]; then
+  [ ! -f "$k.ready" ] || theirs | while IFS= read -r n; do printf '%s\n' "$d/${n#./}"; done
+  exit 0
+fi
+spool "$run"
 if [ ! -f "$k.ready" ]; then
   for n; do ! there "$d/$n" || fail not_found "what was kept for the undo is gone, but this is there: $d/$n"; done
   exit 0
 fi
 cd "$d" || exit
+theirs >"$k.theirs" || exit
+while IFS= read -r n; do keep_theirs "$d/${n#./}" "$d/${n#./}.changed-$run"; done <"$k.theirs"
 grep -v '/$' "$k.new" | tr '\n' '\0' | xargs -0 -r rm -f || exit
 grep '/$' "$k.new" | sort -r | tr '\n' '\0' | xargs -0 -r rmdir 2>/dev/null
 left=$(grep '/$' "$k.new" | while IFS= read -r n; do ! there "${n%/}" || printf '%s\n' "$n"; done | head -n 3 | tr '\n' ' ')
@@ -205,6 +220,7 @@ if [ -s "$k.old" ]; then
   fi
 fi
 rm -f "$k.done"
+echo changed
 "#
 );
 
@@ -399,12 +415,12 @@ impl Action for Unpack {
     }
 
     fn inverse(&self, before: &Contents) -> Inverse {
-        inverse_of(&UnpackUndo {
+        inverse_of(&TakeBack(UnpackUndo {
             directory: self.directory.clone(),
             archive: self.archive.clone(),
             mark: before.mark.clone(),
             adds: before.adds.clone(),
-        })
+        }))
     }
 
     fn owes(&self, _before: &Contents) -> Owes {
@@ -450,41 +466,18 @@ pub(super) struct UnpackUndo {
     pub(super) adds: Vec<String>,
 }
 
-impl Action for UnpackUndo {
+impl Back for UnpackUndo {
     const NAME: &'static str = "unpack_undo";
-    const ACCESS: Access = Access::Change;
-    type Before = ();
-    type Output = bool;
+    const SCRIPT: &'static str = REMOVE;
 
     fn summary(&self) -> String {
         format!("put back what {} replaced in {}", self.archive.name(), self.directory)
     }
 
-    fn look(&self, _cx: &Cx<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn plan(&self, (): &()) -> Plan<(), bool> {
-        Plan::Would { changes: vec![self.summary()], output: true, after: None }
-    }
-
-    fn apply(&self, cx: &Cx<'_>, (): &()) -> Result<bool> {
-        let arguments = [&self.mark.run, &self.mark.stem, self.directory.as_str()];
-        let arguments = arguments.into_iter().chain(self.adds.iter().map(String::as_str));
-        change(cx, REMOVE, arguments, b"")?;
-        Ok(true)
-    }
-
-    fn reconcile(&self, _cx: &Cx<'_>, (): &()) -> Result<Reconciled<bool>> {
-        // The lists and the saved files stay until the run ends, so that doing it again comes to the same.
-        Ok(Reconciled::Redo)
-    }
-
-    fn inverse(&self, (): &()) -> Inverse {
-        Inverse::Nothing { why: "it is an undo itself".to_owned() }
-    }
-
-    fn owes(&self, (): &()) -> Owes {
-        Owes::Nothing
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments =
+            vec![self.mark.run.clone(), self.mark.stem.clone(), self.directory.to_string()];
+        arguments.extend(self.adds.iter().cloned());
+        arguments
     }
 }

@@ -9,7 +9,7 @@ use super::path::At;
 use super::read::{LIMIT, bytes};
 use super::restore::Restore;
 use super::shell::{change, script};
-use super::state::{Mark, Sort, State, require};
+use super::state::{Left, Mark, Sort, State, require};
 use crate::call::Access;
 use crate::effect::{Action, Cx, Mode, Owes, Plan, Reconciled, SecretRef};
 use crate::error::{Failure, Kind, Result};
@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
 const DIFF_LIMIT: u64 = 256 << 10;
 
 /// $1 run, $2 path, $3 new file, $4 kept file, $5 mode, $6 owner, $7 backup, $8 digest that must still be there, $9 the
-/// length of the content, which is standard input: it ends early when the connection is cut.
+/// length of the content, which is standard input: it ends early when the connection is cut, $10 stem.
 const WRITE: &str = script!(
     r#"
 spool "$1"
@@ -56,6 +56,7 @@ if [ -n "$7" ] && [ -f "$2" ] && ! there "$7"; then cp -p "$2" "$7.part" && mv -
 [ -z "$4" ] || keep "$2" "$4"
 [ ! -d "$2" ] || fail conflict "it is a directory now: $2"
 mv -f "$3" "$2" || exit
+: >"$S/${10}.made" || exit
 sync "$(dirname "$2")" 2>/dev/null || :
 echo changed
 "#
@@ -89,6 +90,13 @@ pub(super) struct Found {
     /// The lines that would change, in a plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) diff: Vec<String>,
+}
+
+impl Found {
+    /// What the call leaves there.
+    fn left(&self) -> Left {
+        self.next.clone().map_or(Left::Since, Left::Digest)
+    }
 }
 
 /// Writes a file.
@@ -157,6 +165,7 @@ fn write(
             &backup,
             expected.unwrap_or_default(),
             &content.len().to_string(),
+            &found.mark.stem,
         ],
         content,
     )?;
@@ -267,7 +276,7 @@ impl Action for WriteFile {
 
     fn inverse(&self, before: &Found) -> Inverse {
         match At::new(&before.state.real) {
-            Ok(real) => Restore::of(&real, &before.mark, &before.state),
+            Ok(real) => Restore::of(&real, &before.mark, &before.state, before.left()),
             Err(failure) => Inverse::Impossible { why: failure.message },
         }
     }
@@ -416,7 +425,7 @@ impl Action for ReplaceInFile {
 
     fn inverse(&self, before: &Found) -> Inverse {
         match At::new(&before.state.real) {
-            Ok(real) => Restore::of(&real, &before.mark, &before.state),
+            Ok(real) => Restore::of(&real, &before.mark, &before.state, before.left()),
             Err(failure) => Inverse::Impossible { why: failure.message },
         }
     }

@@ -285,7 +285,10 @@ fn a_rolled_back_run_shows_its_undo() {
     let records = records(vec![
         (1, intent(suspend.clone(), "suspend all users", Some(users()), None)),
         (5, done(suspend, json!(36))),
-        (5, Body::UndoBegan { why: "the operator asked for it".into(), failure: None }),
+        (
+            5,
+            Body::UndoBegan { why: "the operator asked for it".into(), failure: None, asked: true },
+        ),
         (5, intent(undo.clone(), "resume 36 users", None, Some("users"))),
         (9, done(undo, Value::Null)),
         (9, Body::Ended { status: Status::RolledBack, failed: vec![], message: "undone".into() }),

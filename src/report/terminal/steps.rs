@@ -20,7 +20,7 @@ impl Terminal {
         self.run = Some(event.run.clone());
         self.began = event.at;
         self.targets = targets.to_vec();
-        self.planning = mode == "plan";
+        self.planning = matches!(mode, "plan" | "rollback plan");
         self.undoing = mode == "rollback";
         self.lanes.clear();
         if again {
@@ -36,6 +36,7 @@ impl Terminal {
             "plan" => format!("plan of {runbook}"),
             "resume" => format!("resumes run {}", event.run),
             "rollback" => format!("rolls back run {}", event.run),
+            "rollback plan" => format!("plan of rolling back run {}", event.run),
             _ => format!("run {}", event.run),
         };
         let mut line = Line::new().with(Tone::Plain, does);

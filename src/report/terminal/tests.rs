@@ -708,6 +708,7 @@ fn a_plan_says_what_it_would_do_and_what_has_no_way_back() {
                     state,
                     changes: changes.iter().map(|change| (*change).to_owned()).collect(),
                     undo: undo.map(str::to_owned),
+                    drift: None,
                 },
             };
             story.tell(what);

@@ -1,0 +1,79 @@
+//! A way to a target that breaks: what is under way waits for it to come back, up to the run's limit.
+
+use std::time::{Duration, Instant};
+
+use super::context::{Cx, Mode};
+use crate::error::{Failure, Halt, Pause, Result, Stop};
+
+/// How long a try must have lasted so that the link counts as one that works.
+const HELD: Duration = Duration::from_secs(60);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A link that breaks again and again while the same thing is under way: tried again ever more slowly, up to a limit.
+/// What gets on in between, as a long copy does, may break as often as it likes.
+pub(super) struct Trouble {
+    limit: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Trouble {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, since: None, pause: Duration::from_secs(1) }
+    }
+
+    /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
+    pub(super) fn again(&mut self, started: Instant) -> Option<Duration> {
+        if started.elapsed() >= HELD.min(self.limit) {
+            *self = Self::new(self.limit);
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.limit {
+            return None;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+}
+
+impl Cx<'_> {
+    /// Pauses the run, for the way to the target stays broken; an undo fails instead, and the others go on.
+    pub(super) fn give_up<T>(&self, failure: Box<Failure>) -> Result<T> {
+        if self.lane.is_undoing() {
+            return Err(Halt::Failure(failure));
+        }
+        let limit = crate::units::say_duration(self.lane.run().reconnect);
+        let why = format!("{failure}; gave up after {limit}");
+        Err(Stop::Paused(Pause { why, until: None, unknown: false }).into())
+    }
+
+    /// Repeats what only looks while the way to the target is broken, up to the run's limit.
+    pub(super) fn reconnecting<T>(&self, mut body: impl FnMut() -> Result<T>) -> Result<T> {
+        let run = self.lane.run();
+        let since = Instant::now();
+        let mut pause = Duration::from_secs(1);
+        let mut told = false;
+        loop {
+            let failure = match body() {
+                Err(Halt::Failure(failure)) if failure.lost && run.mode != Mode::Plan => failure,
+                result => return result,
+            };
+            if since.elapsed() >= run.reconnect {
+                return self.give_up(failure);
+            }
+            run.switches.doubt(&self.target.name);
+            if !std::mem::replace(&mut told, true) {
+                self.warn(format!(
+                    "{failure}; trying again for {}",
+                    crate::units::say_duration(run.reconnect)
+                ));
+            }
+            self.sleep(pause.min(
+                run.reconnect.saturating_sub(since.elapsed()).max(Duration::from_millis(50)),
+            ))?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
