@@ -120,7 +120,11 @@ pub(super) enum Commands {
         run: String,
     },
     /// List what is switched off and owed back, over all runs
-    Debts,
+    Debts {
+        /// Only what should be on again already; ends with 4 if there is any of that
+        #[arg(long)]
+        overdue: bool,
+    },
     /// Remove what runs that are over left on targets
     Clean {
         /// The targets; this machine if not given

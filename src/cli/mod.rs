@@ -76,7 +76,7 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         Some(Commands::Clean { targets, force }) => {
             clean::clean(ui, common, targets.as_deref(), force)
         }
-        Some(Commands::Debts) => debts::debts(ui, common),
+        Some(Commands::Debts { overdue }) => debts::debts(ui, common, overdue),
         Some(Commands::Locks { targets }) => locks::locks(ui, common, targets.as_deref()),
         Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
         Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),

@@ -150,6 +150,19 @@ pub struct DebtRow {
     pub kept: Option<String>,
 }
 
+impl std::fmt::Display for DebtRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {}", self.what, self.target)
+    }
+}
+
+impl DebtRow {
+    /// Returns whether it should have been met by now.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due < now)
+    }
+}
+
 /// Where runs are remembered. Every method that returns `Ok` for a durable write has it on the disk.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Remembers a new run. Durable.

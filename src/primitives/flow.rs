@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use super::bridge::{
     raise, text_param, wrong,
 };
 use super::closure::{Closure, halt_of};
+use super::time::moment;
 use crate::call::Access;
 use crate::effect::{Action, Cx, Lane, Mode, Owes, Plan, Query, Reconciled, Registry, Undo};
 use crate::error::{Failure, Halt, Kind, Result};
@@ -170,7 +172,12 @@ const KEEP_OFF: Primitive = Primitive {
     summary: "Hands the obligation opened last over on purpose: neither a failure nor a rollback switches that thing on again.",
     params: &[
         field("reason", Type::Text, "", "Why it stays off."),
-        field("due", Type::Duration, "", "By when it should be on again, from now."),
+        field(
+            "due",
+            Type::Duration,
+            "",
+            "By when it should be on again: from now, or a moment such as `2026-12-05 06:00`.",
+        ),
     ],
     options: &[],
     returns: "bool: true",
@@ -188,6 +195,8 @@ struct KeepOff {
     key: String,
     reason: String,
     due_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
 }
 
 impl Action for KeepOff {
@@ -201,8 +210,11 @@ impl Action for KeepOff {
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Option<Timestamp>> {
-        let due = self.due_ms.and_then(|due| cx.now().checked_add(Duration::from_millis(due)).ok());
-        Ok(due)
+        if let Some(due) = self.due_at.filter(|due| *due <= cx.now()) {
+            return Err(Failure::input(format!("keep_off: {due} is over already")).into());
+        }
+        let from_now = |due: u64| cx.now().checked_add(Duration::from_millis(due)).ok();
+        Ok(self.due_at.or_else(|| self.due_ms.and_then(from_now)))
     }
 
     fn plan(&self, before: &Self::Before) -> Plan<Self::Before, bool> {
@@ -439,17 +451,24 @@ pub(super) fn keep_off(ctx: &NativeCallContext<'_>, reason: &str, due: &str) -> 
     let Some((target, key, opener)) = lane.last_debt() else {
         return Err(wrong(ctx, "keep_off: nothing was switched off in this lane before"));
     };
+    let due_at = moment(due, &TimeZone::system());
     let due_ms = match due {
-        "" => None,
+        due if due.is_empty() || due_at.is_some() => None,
         due => {
-            let due = units::duration(due).map_err(|why| wrong(ctx, format!("keep_off: {why}")))?;
+            let due = units::duration(due).map_err(|why| {
+                wrong(ctx, format!("keep_off: {why}, or a moment such as `2026-12-05 06:00`"))
+            })?;
             Some(u64::try_from(due.as_millis()).unwrap_or(u64::MAX))
         }
     };
-    let kept = act(
-        ctx,
-        &KeepOff { target: target.clone(), key: key.clone(), reason: reason.to_owned(), due_ms },
-    )?;
+    let action = KeepOff {
+        target: target.clone(),
+        key: key.clone(),
+        reason: reason.to_owned(),
+        due_ms,
+        due_at,
+    };
+    let kept = act(ctx, &action)?;
     // Also when the call was answered from the record.
     lane.run().obligations.keep(&target, &key, reason);
     lane.drop_inverse(&opener);

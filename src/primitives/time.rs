@@ -299,8 +299,8 @@ fn opening(start: &str, length: Duration, now: &Zoned) -> Result<Timestamp> {
     if start == "now" {
         return Ok(now.timestamp());
     }
-    if let Ok(instant) = start.parse::<Timestamp>() {
-        return Ok(instant);
+    if let Some(moment) = moment(start, now.time_zone()) {
+        return Ok(moment);
     }
     let in_zone = |civil: DateTime| -> Result<Zoned> {
         civil.to_zoned(now.time_zone().clone()).map_err(|_| expected().into())
@@ -321,8 +321,15 @@ fn opening(start: &str, length: Duration, now: &Zoned) -> Result<Timestamp> {
         }
         return Ok(today.checked_add(1.day()).map_err(|_| expected())?.timestamp());
     }
-    let civil: DateTime = start.parse().map_err(|_| expected())?;
-    Ok(in_zone(civil)?.timestamp())
+    Err(expected().into())
+}
+
+/// Reads a moment: `2026-11-28 22:00`, `2026-11-28` (its beginning) in a time zone, or RFC 3339.
+pub(super) fn moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
+    })
 }
 
 /// Waits until `end`, or pauses the run if that is far.

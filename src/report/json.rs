@@ -1,6 +1,7 @@
 //! `--json`: a run is one event a line, a listing is one array, newest first. The keys named here are a contract; more
 //! may come.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::event::Event;
@@ -36,7 +37,7 @@ pub fn runs(runs: &[RunInfo], held: &dyn Fn(&str) -> bool) -> Value {
 }
 
 /// Returns the open obligations as an array: `target what since run due by`, and more.
-pub fn debts(debts: &[DebtRow]) -> Value {
+pub fn debts(debts: &[DebtRow], now: Timestamp) -> Value {
     debts
         .iter()
         .map(|debt| {
@@ -46,6 +47,7 @@ pub fn debts(debts: &[DebtRow]) -> Value {
                 "since": debt.since,
                 "run": debt.run,
                 "due": debt.due,
+                "overdue": debt.is_overdue(now),
                 "by": debt.by,
                 "locks_out": debt.locks_out,
                 "kept": debt.kept,
@@ -58,7 +60,6 @@ pub fn debts(debts: &[DebtRow]) -> Value {
 mod tests {
     use super::*;
     use crate::event::{Status, What};
-    use jiff::Timestamp;
 
     #[test]
     fn a_listing_has_the_keys_of_the_contract() {
@@ -89,7 +90,7 @@ mod tests {
             locks_out: false,
             kept: Some("until checkout".into()),
         };
-        insta::assert_snapshot!(debts(&[debt]), @r#"[{"target":"obs1","what":"replication on","since":"1970-01-01T00:00:00Z","run":"20261122-2020-k3f9","due":null,"by":"root","locks_out":false,"kept":"until checkout"}]"#);
+        insta::assert_snapshot!(debts(&[debt], Timestamp::UNIX_EPOCH), @r#"[{"target":"obs1","what":"replication on","since":"1970-01-01T00:00:00Z","run":"20261122-2020-k3f9","due":null,"overdue":false,"by":"root","locks_out":false,"kept":"until checkout"}]"#);
     }
 
     #[test]

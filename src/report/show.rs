@@ -34,16 +34,28 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
     let mut events = events_of(run, records);
     let last = events.iter().rposition(|event| matches!(event.what, What::RunEnded { .. }));
     let ended = matches!(records.last().map(|record| &record.body), Some(Body::Ended { .. }));
+    let own: Vec<&DebtRow> = debts.iter().filter(|debt| debt.run == run.id).collect();
+    let mut met = Vec::new();
     for (at, event) in events.iter_mut().enumerate() {
         if let What::RunEnded { next, debts, .. } = &mut event.what {
             // What to do next is said once, below.
             *next = None;
             if Some(at) != last || !ended {
                 debts.clear();
+            } else {
+                // Other runs may have met them since.
+                let open = |owed: &String| own.iter().any(|row| row.to_string() == *owed);
+                (*debts, met) = std::mem::take(debts).into_iter().partition(open);
             }
         }
     }
-    let mut lines: Vec<_> = events.iter().flat_map(|event| terminal.event(event)).collect();
+    let mut lines = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        if Some(at) == last && !own.iter().any(|debt| debt.locks_out) {
+            terminal.let_in();
+        }
+        lines.extend(terminal.event(event));
+    }
     lines.push(Line::new());
     let fact = |name: &str, tone: Tone, value: String| {
         Line::new().with(Tone::Dim, format!("  {name:<12}")).with(tone, value)
@@ -64,7 +76,10 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
         lines.push(fact("due", Tone::Plain, format!("{} ({})", style.date(due), ago(due, now))));
     }
     lines.push(fact("version", Tone::Plain, run.version.clone()));
-    for debt in debts.iter().filter(|debt| debt.run == run.id) {
+    for owed in met {
+        lines.push(fact("met since", Tone::Good, format!("{owed}, by another run")));
+    }
+    for debt in own {
         let mut line = fact("still owed", Tone::Warn, debt.what.clone());
         line.push(Tone::Plain, &format!(" on {}, since {}", debt.target, style.date(debt.since)));
         if let Some(kept) = &debt.kept {

@@ -171,7 +171,9 @@ pub fn debts(style: &Style, debts: &[DebtRow], now: Timestamp) -> String {
     for debt in debts {
         let gap = if tight { "\n" } else { " " };
         let (due, tone) = match debt.due {
-            Some(due) if due < now => (format!("overdue{gap}{}", when(style, due, now)), Tone::Bad),
+            Some(due) if debt.is_overdue(now) => {
+                (format!("overdue{gap}{}", when(style, due, now)), Tone::Bad)
+            }
             Some(due) => (when(style, due, now), Tone::Plain),
             None => (String::new(), Tone::Plain),
         };

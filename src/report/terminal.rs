@@ -121,6 +121,11 @@ impl Terminal {
         self.style.width = width.clamp(60, 200);
     }
 
+    /// Takes users as let in by somebody else: nothing of this run locks them out any more.
+    pub(super) fn let_in(&mut self) {
+        self.lockouts.since = None;
+    }
+
     /// Tells what the run owed already when this process took it up, so that the clock of the lock-out goes on.
     pub fn owed_before(&mut self, debts: &[DebtRow], now: Timestamp) -> Vec<Line> {
         let mut lines = Vec::new();

@@ -4,6 +4,7 @@ mod ad_hoc;
 mod clean;
 mod contract;
 mod deadman;
+mod debts;
 mod drift;
 mod exec;
 mod input;

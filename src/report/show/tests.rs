@@ -124,20 +124,25 @@ fn shown(run: &RunInfo, records: &[Record], debts: &[DebtRow], held: bool) -> St
     text_of(&show(&style(), Shown { run, records, debts, held }, at(700)), false)
 }
 
+/// What the run owes.
+fn owed(what: &str) -> DebtRow {
+    DebtRow {
+        target: "obs1".into(),
+        what: what.into(),
+        since: at(1),
+        run: run(Status::Paused).id,
+        due: None,
+        by: "root".into(),
+        key: what.into(),
+        locks_out: true,
+        kept: None,
+    }
+}
+
 #[test]
 fn a_paused_run_is_shown_with_what_resume_would_do() {
     let run = run(Status::Paused);
-    let debt = DebtRow {
-        target: "obs1".into(),
-        what: "users enabled".into(),
-        since: at(1),
-        run: run.id.clone(),
-        due: None,
-        by: "root".into(),
-        key: "users".into(),
-        locks_out: true,
-        kept: None,
-    };
+    let debt = owed("users enabled");
     assert_snapshot!(shown(&run, &paused(), &[debt], false), @r#"
     Upgrade                                                         2026-11-22 02:00
     run 20261122-0200-k3f9 on obs1 · up.rhai
@@ -341,7 +346,8 @@ fn an_old_journal_is_shown() {
       {"seq":4,"at":"2026-11-22T02:00:04Z","body":{"kind":"ended","status":"failed","failed":["main / stop / service_stop #1"],"message":"not undone"}}
     ]"#;
     let records: Vec<Record> = serde_json::from_str(text).unwrap();
-    assert_snapshot!(shown(&run(Status::Failed), &records, &[], false), @"
+    let debt = owed("service obsr running");
+    assert_snapshot!(shown(&run(Status::Failed), &records, &[debt], false), @"
     Upgrade                                                         2026-11-22 02:00
     run 20261122-0200-k3f9 on obs1 · up.rhai
 
@@ -362,6 +368,7 @@ fn an_old_journal_is_shown() {
       started     2026-11-22 02:00 (11m ago) by root
       ended       2026-11-22 02:01 (10m ago)
       version     0.1.0
+      still owed  service obsr running on obs1, since 2026-11-22 02:00
       resume      tries again: stop service obsr on obs1
                   goes on with the script from there
       next        upgrade-host resume 20261122-0200-k3f9
