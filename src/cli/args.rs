@@ -142,6 +142,9 @@ pub(super) enum Commands {
     Hosts {
         /// Only these
         targets: Option<String>,
+        /// Connect to each and say how it stands; ends with the number of those with trouble
+        #[arg(long)]
+        check: bool,
     },
     /// Show the reference of the primitives
     Doc {

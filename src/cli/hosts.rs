@@ -1,6 +1,7 @@
 //! `hosts`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::Common;
 use super::exit::Exit;
@@ -8,9 +9,11 @@ use super::ui::Ui;
 use super::{fail, run};
 use crate::effect::Targets;
 use crate::error::Failure;
+use crate::report::diagnostic;
 use crate::report::table::{self, Host};
 use crate::session::inventory::Inventory;
-use crate::session::{Session, SessionError};
+use crate::session::{self, Inspected, Session, SessionError};
+use crate::units;
 
 /// Lists the targets.
 pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
@@ -29,6 +32,86 @@ pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
             Exit::Done
         }
         Err(error) => fail::say(ui, &error),
+    }
+}
+
+/// Connects to the targets and says how each stands. The exit status is the number of those with trouble.
+pub(super) fn check(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
+    let selector = selector.or(common.on.as_deref());
+    let result = run::session(ui, common).and_then(|session| {
+        let selector = selector.unwrap_or("all");
+        session.inspect(selector, session::MAX, &run::voice(ui))
+    });
+    let targets = match result {
+        Ok(targets) => targets,
+        Err(error) => return fail::say(ui, &error),
+    };
+    if common.json {
+        let rows: Vec<_> = targets.iter().map(checked_json).collect();
+        ui.print(&format!("{}\n", serde_json::Value::Array(rows)));
+    } else {
+        let rows: Vec<_> = targets.iter().map(checked).collect();
+        ui.print(&table::inspected(ui.style(), &rows));
+        for target in &targets {
+            if let Err(trouble) = &target.found {
+                let mut failure = Failure::input(&trouble.why).with_target(&target.target);
+                failure.hint.clone_from(&trouble.hint);
+                ui.error(&diagnostic::failure(ui.error_style(), &failure, &|_| None, None));
+            }
+        }
+    }
+    match targets.iter().filter(|target| target.found.is_err()).count() {
+        0 => Exit::Done,
+        troubled => Exit::Targets(troubled),
+    }
+}
+
+fn checked(target: &Inspected) -> table::Inspected {
+    let name = target.target.clone();
+    let found = match &target.found {
+        Ok(found) => found.clone(),
+        Err(trouble) => {
+            let trouble = Some(trouble.at.to_owned());
+            return table::Inspected { name, trouble, ..table::Inspected::default() };
+        }
+    };
+    let away = Duration::from_millis(found.skew_ms.unsigned_abs());
+    let clock = match found.skew_ms {
+        0 => String::new(),
+        1.. => format!("{} ahead", units::say_duration(away)),
+        _ => format!("{} behind", units::say_duration(away)),
+    };
+    table::Inspected {
+        name,
+        trouble: None,
+        reached: format!("in {}", units::say_duration(found.reached)),
+        user: if found.sudo { format!("{} by sudo", found.user) } else { found.user },
+        rsync: found.rsync.unwrap_or_default(),
+        services: found.services.unwrap_or_default(),
+        clock,
+        free: found.free.map(units::say_size).unwrap_or_default(),
+        system: found.system,
+    }
+}
+
+fn checked_json(target: &Inspected) -> serde_json::Value {
+    match &target.found {
+        Ok(found) => serde_json::json!({
+            "name": target.target,
+            "trouble": null,
+            "reached_ms": u64::try_from(found.reached.as_millis()).unwrap_or(u64::MAX),
+            "user": found.user,
+            "sudo": found.sudo,
+            "rsync": found.rsync,
+            "services": found.services,
+            "skew_ms": found.skew_ms,
+            "free": found.free,
+            "system": found.system,
+        }),
+        Err(trouble) => serde_json::json!({
+            "name": target.target,
+            "trouble": { "at": trouble.at, "why": trouble.why, "hint": trouble.hint },
+        }),
     }
 }
 

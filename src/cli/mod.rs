@@ -78,7 +78,10 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         }
         Some(Commands::Debts { overdue }) => debts::debts(ui, common, overdue),
         Some(Commands::Locks { targets }) => locks::locks(ui, common, targets.as_deref()),
-        Some(Commands::Hosts { targets }) => hosts::hosts(ui, common, targets.as_deref()),
+        Some(Commands::Hosts { targets, check: true }) => {
+            hosts::check(ui, common, targets.as_deref())
+        }
+        Some(Commands::Hosts { targets, .. }) => hosts::hosts(ui, common, targets.as_deref()),
         Some(Commands::Doc { name }) => doc::doc(ui, name.as_deref()),
         Some(Commands::Completions { shell }) => completions::completions(ui, shell),
         Some(Commands::Repl) => crate::repl::repl(ui, common),

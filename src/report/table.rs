@@ -29,6 +29,29 @@ pub struct Host {
     pub via: Vec<String>,
 }
 
+/// How a target stands, as `hosts --check` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// The name in the inventory.
+    pub name: String,
+    /// What is in the way; none if nothing is.
+    pub trouble: Option<String>,
+    /// How long it took to reach it.
+    pub reached: String,
+    /// Who we are there.
+    pub user: String,
+    /// The version of rsync; empty if it is missing.
+    pub rsync: String,
+    /// What runs services there.
+    pub services: String,
+    /// How far its clock is away from ours; empty if it is not.
+    pub clock: String,
+    /// The free space of its root file system.
+    pub free: String,
+    /// What it runs.
+    pub system: String,
+}
+
 /// Who holds a target, as `locks` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -219,6 +242,41 @@ pub fn hosts(style: &Style, hosts: &[Host]) -> String {
             cell(style, &host.user, Tone::Plain),
             cell(style, &host.tags.join(", "), Tone::Info),
             cell(style, &host.via.join(arrow), Tone::Dim),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Lists how targets stand.
+pub fn inspected(style: &Style, targets: &[Inspected]) -> String {
+    let header = ["name", "reached", "as", "rsync", "services", "clock", "free on /", "system"];
+    let mut table = table(style, &header);
+    for target in targets {
+        let name = cell(style, &target.name, Tone::Strong);
+        if let Some(trouble) = &target.trouble {
+            let text = format!("{} {trouble}", style.pick("✗", "x"));
+            let rest = std::iter::repeat_with(|| cell(style, "", Tone::Dim)).take(header.len() - 2);
+            let row = [name, cell(style, &text, Tone::Bad)].into_iter().chain(rest);
+            table.add_row(row.collect::<Vec<_>>());
+            continue;
+        }
+        let or = |text: &str, other: &str, tone: Tone| match text {
+            "" => cell(style, other, tone),
+            text => cell(style, text, Tone::Plain),
+        };
+        let clock = match target.clock.as_str() {
+            "" => cell(style, "right", Tone::Plain),
+            away => cell(style, away, Tone::Warn),
+        };
+        table.add_row(vec![
+            name,
+            cell(style, &target.reached, Tone::Good),
+            cell(style, &target.user, Tone::Plain),
+            or(&target.rsync, "missing", Tone::Warn),
+            or(&target.services, "none known", Tone::Warn),
+            clock,
+            or(&target.free, "unknown", Tone::Warn),
+            cell(style, &target.system, Tone::Dim),
         ]);
     }
     finished(&table)

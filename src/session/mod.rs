@@ -9,6 +9,7 @@ mod clean;
 pub mod config;
 mod drive;
 mod error;
+mod inspect;
 mod interactive;
 pub mod inventory;
 mod locks;
@@ -22,6 +23,7 @@ pub use ad_hoc::{MAX, Told};
 pub use clean::{Left, Why};
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
+pub use inspect::{Found, Inspected, Trouble};
 pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
 pub use open::{Order, Session, Text, Voice};
 

@@ -28,7 +28,7 @@ use crate::journal::RunInfo;
 use crate::primitives;
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
-use crate::transport::{Cancel, Command, SharedTransport, TransportError};
+use crate::transport::{Cancel, Command, SharedTransport, TransportError, sudo};
 
 /// How long a broken connection is tried again unless the configuration says otherwise.
 const RECONNECT: Duration = Duration::from_secs(300);
@@ -267,10 +267,12 @@ pub(super) fn reach_one(target: &Target, cancel: &Cancel) -> Result<(), SessionE
         Ok(exit) if exit.success() => Ok(()),
         Ok(exit) => {
             let said = String::from_utf8_lossy(&exit.stderr);
-            let message = format!("{name} cannot run a command: {}", said.trim());
-            Err(SessionError::Failure(Box::new(
-                Failure::new(Kind::Denied, message).with_target(name),
-            )))
+            let denied = |message: String| Failure::new(Kind::Denied, message);
+            let failure = sudo::refusal(&said).map_or_else(
+                || denied(format!("{name} cannot run a command: {}", said.trim())),
+                |sudo| denied(format!("on {name} {}", sudo.why)).with_hint(sudo.hint),
+            );
+            Err(SessionError::Failure(Box::new(failure.with_target(name))))
         }
         Err(error) => Err(SessionError::Failure(Box::new(unreachable(name, error)))),
     }

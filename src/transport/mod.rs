@@ -17,6 +17,7 @@ pub mod readonly;
 pub mod receipt;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+pub mod sudo;
 
 pub use cancel::Cancel;
 pub use command::{Command, Fence, Sudo, Words};

@@ -7,6 +7,7 @@ mod deadman;
 mod debts;
 mod drift;
 mod exec;
+mod hosts;
 mod input;
 mod lanes;
 mod locks;
