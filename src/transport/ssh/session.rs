@@ -67,6 +67,8 @@ pub(super) struct Live {
     fate: Arc<Fate>,
     queue: VecDeque<Job>,
     opening: Option<Opening>,
+    /// Whether a channel is opened ahead of the next command.
+    opens_ahead: bool,
     wants_spare: bool,
     channels: usize,
     blocked: Option<Blocked>,
@@ -95,6 +97,9 @@ impl Live {
         silence: Duration,
     ) -> Self {
         let now = Instant::now();
+        // Dropbear 2022.82 to 2024.85 closes a channel that no command has been asked for yet when any other ends, and
+        // gives up the whole connection when one is asked for (mkj/dropbear, pull request 326).
+        let opens_ahead = !session.banner().is_some_and(|banner| banner.contains("dropbear"));
         Self {
             id,
             work: Vec::new(),
@@ -104,7 +109,8 @@ impl Live {
             fate,
             queue: VecDeque::new(),
             opening: None,
-            wants_spare: true,
+            opens_ahead,
+            wants_spare: opens_ahead,
             channels: CHANNELS,
             blocked: None,
             due: true,
@@ -317,7 +323,7 @@ impl Live {
             None => return Ok(false),
             Some(Opening::Spare | Opening::For(Job::Exec(_))) => {
                 if let (Some(Opening::For(_)), Some(spare)) = (&self.opening, self.spare.take()) {
-                    self.wants_spare = true;
+                    self.wants_spare = self.opens_ahead;
                     Ok(spare)
                 } else {
                     self.session.channel_session()

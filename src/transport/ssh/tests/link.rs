@@ -119,7 +119,11 @@ fn a_tied_command_is_ended_before_anything_else_runs_and_others_are_left_alone()
         stalled(&ssh, &proxy, &command);
         assert!(runs(&file));
 
-        let alive = Command::shell(format!("kill -0 $(tail -n 1 {})", file.display()));
+        // A process that waits to be collected has ended.
+        let alive = Command::shell(format!(
+            "s=$(cat /proc/$(tail -n 1 {})/stat) && case $s in *') Z '*|*') X '*) exit 1 ;; esac",
+            file.display()
+        ));
         let exit = exec(&ssh, &alive.reading()).unwrap();
 
         assert_eq!(exit.success(), !tied, "{exit:?}");
