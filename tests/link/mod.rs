@@ -139,6 +139,8 @@ step("files", || {{
   write_file(d + "/written", text, #{{ mode: "640" }});
   copy(d + "/written", d + "/copied");
   move(d + "/copied", d + "/moved");
+  upload(d + "/tree/one", d + "/sent", #{{ mode: "600" }});
+  download(d + "/tree/one", d + "/fetched");
   replace_in_file(d + "/moved", "line 7 of", "line seven of");
   make_dir(d + "/made/deep");
   remove(d + "/tree/three");

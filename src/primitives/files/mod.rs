@@ -1,4 +1,5 @@
-//! Files and directories: read, write, replace, copy, move, remove, make, unpack, checksum. Changes are atomic.
+//! Files and directories: read, write, replace, copy, upload, download, move, remove, make, unpack, checksum. Changes
+//! are atomic.
 //!
 //! What a change overwrites or removes is renamed beside its place, as `.upgrade-host-RUN-CALL-…`, and listed in the
 //! run's directory on the target before it comes to be. So undo is a rename, works in another process days later, and
@@ -15,6 +16,7 @@ pub(super) mod shell;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod unpack;
 mod write;
 
@@ -34,6 +36,7 @@ use place::{Copy, MakeDir, Move, MoveBack, Remove, UnmakeDir};
 use read::{Checksum, Exists, FileInfo, LIMIT, ReadFile};
 use restore::Restore;
 pub(super) use state::require;
+use transfer::{Download, Upload};
 use unpack::{Unpack, UnpackDry, UnpackUndo};
 use write::{Content, ReplaceInFile, WriteFile};
 
@@ -142,6 +145,50 @@ const COPY: Primitive = Primitive {
     plan: "Says whether both are the same by their digests, and what would be replaced.",
     undo: "Takes the copy away and puts back what it replaced.",
     resume: "Compares; copies again if they differ.",
+};
+
+const UPLOAD: Primitive = Primitive {
+    name: "upload",
+    family: "files",
+    summary: "Sends a file from the machine that upgrade-host runs on to the target. It is shown once it is whole and its digest is right.",
+    params: &[
+        field(
+            "from",
+            Type::Text,
+            "",
+            "The absolute path on the machine that upgrade-host runs on.",
+        ),
+        TO,
+    ],
+    options: &[MODE, OWNER],
+    returns: "bool: true if it changed something",
+    example: r#"upload("/srv/packages/obsr-5.5.3.tar.gz", "/root/");"#,
+    failure: "`not_found`, `denied`, `conflict` if the place holds something of another kind or there is no space, `check` if what arrived is not what was sent.",
+    plan: "Says whether it is there already by its digest, how much would be sent and what would be replaced.",
+    undo: "Takes it away and puts back what it replaced.",
+    resume: "Goes on from what has arrived.",
+};
+
+const DOWNLOAD: Primitive = Primitive {
+    name: "download",
+    family: "files",
+    summary: "Fetches a file from the target to the machine that upgrade-host runs on.",
+    params: &[
+        FROM,
+        field(
+            "to",
+            Type::Text,
+            "",
+            "The absolute path on the machine that upgrade-host runs on; with a slash at its end, the directory that it goes into.",
+        ),
+    ],
+    options: &[field("overwrite", Type::Bool, "false", "Replaces another file that is there.")],
+    returns: "bool: true if it changed something",
+    example: r#"download("/var/log/obsr.log", "/srv/reports/");"#,
+    failure: "`not_found`, `denied`, `conflict` if another file is there, `check` if the file changed meanwhile.",
+    plan: "Says whether it is here already by its digest, and how much would be fetched.",
+    undo: "Nothing: the copy stays, and the target is untouched.",
+    resume: "Goes on from what has arrived.",
 };
 
 const MOVE: Primitive = Primitive {
@@ -400,6 +447,21 @@ fn copy(ctx: &Ctx<'_>, from: &str, to: &str, options: Map) -> RhaiResultOf<bool>
     act(ctx, &Copy { from, to, mode, owner, overwrite: options.flag("overwrite", true) })
 }
 
+fn upload(ctx: &Ctx<'_>, from: &str, to: &str, options: Map) -> RhaiResultOf<bool> {
+    let options = Options::new(ctx, &UPLOAD, options)?;
+    let from = at(ctx, from)?;
+    let to = fine(ctx, place::into(&from, to))?;
+    let (mode, owner) = (mode(&options)?, owner(&options)?);
+    act(ctx, &Upload { from, to, mode, owner })
+}
+
+fn download(ctx: &Ctx<'_>, from: &str, to: &str, options: Map) -> RhaiResultOf<bool> {
+    let options = Options::new(ctx, &DOWNLOAD, options)?;
+    let from = at(ctx, from)?;
+    let to = fine(ctx, place::into(&from, to))?;
+    act(ctx, &Download { from, to, overwrite: options.flag("overwrite", false) })
+}
+
 fn move_to(ctx: &Ctx<'_>, from: &str, to: &str, options: Map) -> RhaiResultOf<bool> {
     let options = Options::new(ctx, &MOVE, options)?;
     let from = at(ctx, from)?;
@@ -478,6 +540,14 @@ pub(super) fn register(face: &mut Face) {
     face.add(&COPY, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
         copy(&ctx, from, to, options)
     });
+    face.add(&UPLOAD, |ctx: Ctx<'_>, from: &str, to: &str| upload(&ctx, from, to, Map::new()));
+    face.add(&UPLOAD, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
+        upload(&ctx, from, to, options)
+    });
+    face.add(&DOWNLOAD, |ctx: Ctx<'_>, from: &str, to: &str| download(&ctx, from, to, Map::new()));
+    face.add(&DOWNLOAD, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
+        download(&ctx, from, to, options)
+    });
     face.add(&MOVE, |ctx: Ctx<'_>, from: &str, to: &str| move_to(&ctx, from, to, Map::new()));
     face.add(&MOVE, |ctx: Ctx<'_>, from: &str, to: &str, options: Map| {
         move_to(&ctx, from, to, options)
@@ -506,6 +576,8 @@ pub(super) fn actions(registry: &mut Registry) {
     registry.add::<ReplaceInFile>();
     registry.add::<TakeBack<Restore>>();
     registry.add::<Copy>();
+    registry.add::<Upload>();
+    registry.add::<Download>();
     registry.add::<Move>();
     registry.add::<TakeBack<MoveBack>>();
     registry.add::<Remove>();

@@ -19,6 +19,7 @@ use crate::event::What;
 use crate::journal::Inverse;
 
 mod drift;
+mod transfer;
 
 /// A bench whose run leaves nothing on this machine when the test ends, whatever happens.
 struct Case {

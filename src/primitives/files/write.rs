@@ -115,7 +115,12 @@ pub(super) struct WriteFile {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+    hex_of(Sha256::new_with_prefix(bytes))
+}
+
+/// Returns a digest in hexadecimal digits.
+pub(super) fn hex_of(hash: Sha256) -> String {
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {
             text.extend(char::from_digit(u32::from(digit), 16));
         }
