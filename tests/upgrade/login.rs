@@ -34,12 +34,24 @@ fn sudo_takes_its_password() {
     assert!(ended.out.contains('0') && ended.out.contains("true"), "{}", ended.tail());
 
     config("{ password = \"env:OBS_PASSWORD\" }");
-    let ended = server.program(&arguments);
-    assert_ne!(ended.code, Some(0));
-    assert!((ended.out.clone() + &ended.err).contains("sudo"), "{}", ended.tail());
+    let checked = ["hosts", "--check", server.host.name()];
+    let refused = |why: &str| {
+        let ended = server.program(&arguments).expect(2);
+        assert!(ended.err.contains(why), "{}", ended.tail());
+        let ended = server.program(&checked).expect(1);
+        assert!(ended.out.contains("sudo") && ended.err.contains(why), "{}", ended.tail());
+    };
+    refused("sudo does not take the password");
     config("true");
-    let ended = server.program(&arguments);
-    assert_ne!(ended.code, Some(0));
-    assert!((ended.out.clone() + &ended.err).contains("password"), "{}", ended.tail());
+    refused("sudo wants a password");
+    server.host.ok("printf 'Defaults:operator requiretty\\n' >/etc/sudoers.d/tty; chmod 440 /etc/sudoers.d/tty");
+    config("{ password = \"env:SUDO_PASSWORD\" }");
+    let with_tty = server.program(&checked);
+    server.host.ok("printf 'operator ALL=(ALL) /bin/true\\n' >/etc/sudoers.d/tty; gpasswd -d operator sudo >/dev/null");
+    let not_allowed = server.program(&checked);
+    server.host.ok("rm /etc/sudoers.d/tty; gpasswd -a operator sudo >/dev/null");
+    assert!(with_tty.err.contains("sudo wants a terminal"), "{}", with_tty.tail());
+    assert!(not_allowed.err.contains("sudo does not allow it"), "{}", not_allowed.tail());
+    server.program(&checked).expect(0);
     server.the_password_is_nowhere();
 }
