@@ -48,7 +48,7 @@ pub(super) fn decide(cx: &Cx<'_>, summary: &str, changed: &[String]) -> Result<(
         return Ok(());
     }
     let question = Question::Choose {
-        text: format!("{found}. Now this is to be undone: {summary}. What now?"),
+        text: format!("Undoing meets a change: {found}. Next is to {summary}. What now?"),
         options: [UNDO, LEAVE, PAUSE].map(str::to_owned).to_vec(),
         default: Some(UNDO.to_owned()),
     };
