@@ -78,7 +78,7 @@ pub trait Targets: Send + Sync + fmt::Debug {
     /// A failure of kind `input` with the nearest known name.
     fn get(&self, name: &str) -> Result<Arc<Target>>;
 
-    /// Returns the names of the targets that `selector` (a name, `@tag`, or `all`) stands for.
+    /// Returns the names of the targets that `selector` (names, `@tag`, `all` and more) stands for.
     ///
     /// # Errors
     /// As [`Targets::get`].

@@ -59,7 +59,7 @@ const ON: Primitive = Primitive {
 const TARGETS: Primitive = Primitive {
     name: "targets",
     family: "flow",
-    summary: "Lists the targets that a selector stands for: a name, `@tag`, `all`, several separated by commas.",
+    summary: "Lists the targets that a selector stands for: names, `@tag` or `tag:x`, `all`, globs, ranges `web[01:20]`; commas separate, `&` is both, `!` is not.",
     params: &[field("selector", Type::Text, "the run's own", "Which.")],
     options: &[],
     returns: "Array: the names",

@@ -149,10 +149,12 @@ fn about(field: &Field) -> String {
 
 /// What a text that is the first argument of some calls may be.
 fn of_text(known: &Known, argument: Option<(&str, usize)>, start: usize, text: &str) -> Offers {
-    // A selector is a list.
-    let (head, last) = text.rsplit_once(',').map_or(("", text), |(head, last)| (head, last));
-    let at = if head.is_empty() { start } else { start + head.len() + 1 };
-    let tags: Vec<String> = known.tags.iter().map(|tag| format!("@{tag}")).collect();
+    // A selector is a list of terms, which may be joined by `&` and stand after `!`.
+    let head = text.rfind([',', '&']).map_or(0, |at| at + 1);
+    let last = text[head..].trim_start_matches([' ', '!']);
+    let at = start + text.len() - last.len();
+    let sign = if last.starts_with("tag:") { "tag:" } else { "@" };
+    let tags: Vec<String> = known.tags.iter().map(|tag| format!("{sign}{tag}")).collect();
     let fitting = |at: usize, typed: &str, names: &mut dyn Iterator<Item = &String>| {
         let names = names.filter(|name| name.starts_with(typed));
         Offers::These(at, names.map(|name| Offer::new(name, name, "")).collect())
@@ -248,6 +250,8 @@ mod tests {
     fn targets_parameters_and_keys_are_offered_where_they_belong() {
         assert_eq!(tab("on(\"ob"), (4, vec!["obs1".to_owned(), "obs2".to_owned()]));
         assert_eq!(tab("targets(\"obs1,@"), (14, vec!["@backup".to_owned()]));
+        assert_eq!(tab("targets(\"@backup & !we"), (20, vec!["web1".to_owned()]));
+        assert_eq!(tab("targets(\"obs1&tag:b"), (14, vec!["tag:backup".to_owned()]));
         assert_eq!(tab("param(\"").1, ["home"]);
         assert_eq!(tab("found.f"), (6, vec!["free".to_owned()]));
         assert_eq!(tab("sh(\"ob").1, [""; 0]);

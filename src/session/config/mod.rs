@@ -16,6 +16,7 @@ use crate::effect::{App, ServiceCommands};
 mod environment;
 mod error;
 mod jump;
+pub(super) mod ranges;
 mod read;
 mod tree;
 mod walk;

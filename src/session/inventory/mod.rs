@@ -15,6 +15,7 @@ use crate::transport::readonly::ReadOnly;
 use crate::transport::{Local, SharedTransport, command};
 
 mod select;
+mod selector;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod sudo;

@@ -1,43 +1,92 @@
 //! Selectors: what `--on`, `each` and `[defaults] on` may say.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::selector::{self, Factor, Item};
 use super::{Snapshot, unknown};
-use crate::error::{Failure, Result};
-use crate::session::config::{Hop, TargetConfig};
+use crate::error::{Failure, Halt, Result};
+use crate::session::config::{Hop, TargetConfig, ranges};
 use crate::units;
 
 impl Snapshot {
     /// Returns the names that a selector stands for, in the order in which it names them, each once.
     ///
-    /// A selector is a list of terms with commas: a name, `@tag`, `all`, a glob (`obs*`, `obs?`, `obs[12]`), or any of
-    /// these after `!`, which takes away. With nothing but `!` terms, they take away from all.
+    /// A selector is a list of items with commas. An item is one or several terms joined by `&`, which must all hold. A
+    /// term is a name, `@tag` or `tag:x`, `all`, a glob (`obs*`, `obs?`, `obs[12]`), a range (`obs[01:20]`), or any of
+    /// these after `!`, for what it does not stand for. An item of nothing but `!` terms takes away from the whole; with
+    /// nothing but such items, from all.
     pub(super) fn select(&self, selector: &str) -> Result<Vec<String>> {
-        let terms: Vec<&str> =
-            selector.split(',').map(str::trim).filter(|term| !term.is_empty()).collect();
-        if terms.is_empty() {
-            let hint = "Write a name, @tag, all, a glob such as obs*, or several with commas.";
-            return Err(unknown("the selector of targets is empty".to_owned(), hint.into()).into());
-        }
+        let items = selector::parse(selector)?;
+        let (less, more): (Vec<&Item<'_>>, Vec<&Item<'_>>) =
+            items.iter().partition(|item| item.takes_away());
         let mut found = Vec::new();
-        if terms.iter().all(|term| term.starts_with('!')) {
+        if more.is_empty() {
             found = self.all()?;
         }
-        for term in terms.iter().filter(|term| !term.starts_with('!')) {
-            for name in self.term(term)? {
-                if !found.contains(&name) {
-                    found.push(name);
-                }
-            }
+        for item in more {
+            found.extend(self.item(item, selector)?);
         }
-        for term in terms.iter().filter_map(|term| term.strip_prefix('!')) {
+        let mut seen = HashSet::new();
+        for factor in less.into_iter().flat_map(|item| &item.factors) {
             // One that is misspelt must not go unnoticed: it would spare nobody.
-            let without = self.term(term.trim())?;
-            found.retain(|name| !without.contains(name));
+            seen.extend(self.factor(factor, selector)?);
         }
+        found.retain(|name| seen.insert(name.clone()));
         if found.is_empty() {
             let message = format!("`{selector}` leaves no target");
             return Err(unknown(message, self.known()).into());
+        }
+        Ok(found)
+    }
+
+    /// Returns the names that all factors of an item hold for.
+    fn item(&self, item: &Item<'_>, selector: &str) -> Result<Vec<String>> {
+        let mut found: Option<Vec<String>> = None;
+        let mut without = HashSet::new();
+        for factor in &item.factors {
+            let names = self.factor(factor, selector)?;
+            match &mut found {
+                _ if factor.not => without.extend(names),
+                Some(found) => {
+                    let both: HashSet<String> = names.into_iter().collect();
+                    found.retain(|name| both.contains(name));
+                }
+                None => found = Some(names),
+            }
+        }
+        let mut found = found.unwrap_or_default();
+        found.retain(|name| !without.contains(name));
+        if found.is_empty() {
+            let message = format!("`{}` leaves no target", item.text);
+            let hint = "`upgrade-host hosts TERM` lists what each of its terms stands for.";
+            return Err(unknown(message, hint.to_owned()).into());
+        }
+        Ok(found)
+    }
+
+    /// Returns the names that a factor stands for, its `!` aside.
+    fn factor(&self, factor: &Factor<'_>, selector: &str) -> Result<Vec<String>> {
+        let place = |within: &str| {
+            let alone = selector.trim() == factor.text;
+            let column = if alone { String::new() } else { format!(" (column {})", factor.column) };
+            format!("{within}{column}")
+        };
+        // What stands after a user is an address, in which brackets mean something else.
+        if factor.text.contains('@') {
+            return self.term(factor.text).map_err(|halt| add(halt, &place("")));
+        }
+        let names = ranges::expand(factor.text).map_err(|why| {
+            let hint = "A range is written [1:20], [01:20] or [0:20:2].";
+            Halt::from(unknown(format!("{why}{}", place("")), hint.to_owned()))
+        })?;
+        if names.len() == 1 && names[0] == factor.text {
+            return self.term(factor.text).map_err(|halt| add(halt, &place("")));
+        }
+        let within = place(&format!(" of `{}`", factor.text));
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.term(&name).map_err(|halt| add(halt, &within))?);
         }
         Ok(found)
     }
@@ -60,7 +109,7 @@ impl Snapshot {
         if term == "all" {
             return self.all();
         }
-        if let Some(tag) = term.strip_prefix('@') {
+        if let Some(tag) = term.strip_prefix('@').or_else(|| term.strip_prefix("tag:")) {
             return self.tagged(tag);
         }
         if term.contains(['*', '?']) || (term.contains('[') && !term.contains('@')) {
@@ -114,6 +163,13 @@ impl Snapshot {
         let near = units::nearest(name, names());
         let addressed = name.contains('@') || name.parse::<IpAddr>().is_ok();
         let dotted = name.contains('.') || name.contains(':');
+        if let Some((word, tag)) = name.split_once(':')
+            && tag.parse::<u16>().is_err()
+            && units::nearest(&word.to_lowercase(), ["tag", "group"]).is_some()
+        {
+            let hint = format!("Write `tag:{tag}` or `@{tag}` for the targets with that tag.");
+            return Err(unknown(format!("`{name}` is no target"), hint).into());
+        }
         // What is nearly a configured name is a slip, unless it says by its user that it is an address.
         if (addressed || (dotted && near.is_none())) && !name.starts_with('-') {
             if !self.ad_hoc {
@@ -163,6 +219,14 @@ impl Snapshot {
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("Known are: {}{rest}.", names.join(", "))
     }
+}
+
+/// Adds to the message of a failure.
+fn add(mut halt: Halt, words: &str) -> Halt {
+    if let Halt::Failure(failure) = &mut halt {
+        failure.message.push_str(words);
+    }
+    halt
 }
 
 /// Matches a glob with `*`, `?` and `[…]` (with `!` and ranges). A bracket without end stands for itself.

@@ -66,6 +66,16 @@ fn selectors_stand_for_targets() {
         ("@backup,!obs1", "obs2"),
         ("!@backup", "10.0.0.7 db1 web.example.com"),
         ("!obs1,all", "10.0.0.7 db1 obs2 web.example.com"),
+        ("tag:backup", "obs1 obs2"),
+        ("@backup & @eu", "obs1"),
+        ("@backup & !@eu", "obs2"),
+        ("!@eu & @backup", "obs2"),
+        ("tag:backup & !obs1 & obs*, db1", "obs2 db1"),
+        ("all & obs*, !obs1", "obs2"),
+        ("!obs1 & !obs2", "10.0.0.7 db1 web.example.com"),
+        ("obs[1:2]", "obs1 obs2"),
+        ("obs[2:2], obs[1:1]", "obs2 obs1"),
+        ("!obs[1:2],@backup,db1", "db1"),
         ("local", "local"),
         ("@desk", "local"),
         ("web.example.com", "web.example.com"),
@@ -88,13 +98,17 @@ fn what_a_selector_does_not_find_is_told() {
         "root@10.0.0.5",
         "10.0.0.5",
         "web.exmple.com",
+        "@eu & db1, obs1",
+        "db1, obs[1:3]",
+        "obs[2:1]",
+        "tags:eu",
     ]
     .into_iter()
     .map(|selector| selected(&inventory, selector))
     .collect();
     assert_snapshot!(said.join("\n"), @r#"
     input: unknown target `obs3` / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
-    input: unknown target `osb2` / Did you mean `obs2`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: unknown target `osb2` (column 7) / Did you mean `obs2`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     input: no target has the tag `bakcup` / Did you mean `@backup`? Known are: @backup, @desk, @eu.
     input: no target has the tag `x` / Known are: @backup, @desk, @eu.
     input: no target matches `x*` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
@@ -103,6 +117,10 @@ fn what_a_selector_does_not_find_is_told() {
     input: `root@10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
     input: `10.0.0.5` is not a configured target / Add it to upgrade-host.toml; only --on takes addresses.
     input: unknown target `web.exmple.com` / Did you mean `web.example.com`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: `@eu & db1` leaves no target / `upgrade-host hosts TERM` lists what each of its terms stands for.
+    input: unknown target `obs3` of `obs[1:3]` (column 6) / Did you mean `obs1`? Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
+    input: the range `[2:1]` ends before it begins / A range is written [1:20], [01:20] or [0:20:2].
+    input: `tags:eu` is no target / Write `tag:eu` or `@eu` for the targets with that tag.
     "#);
 
     let empty = Inventory::new(&config(""), on_this_machine(), false);
@@ -141,7 +159,7 @@ fn addresses_are_targets_where_that_is_allowed() {
     input: unknown target `web.exmple.com` / Did you mean `web.example.com`? For a server that is not configured, write user@web.exmple.com.
     input: the address `a@b:0` has the port "0", expected 1 to 65535 / Write user@host, user@host:port or user@[address]:port.
     input: no target has the tag `` / Known are: @backup, @desk, @eu.
-    input: the address `a@b c` is "b c", expected a host name or an IP address / Write user@host, user@host:port or user@[address]:port.
+    input: `a@b c` is two words (column 5 of `a@b c`) / Separate terms with a comma, `a@b, c`, or join them by `&`.
     input: unknown target `-oProxyCommand=x.y` / Known are: 10.0.0.7, db1, obs1, obs2, web.example.com, local.
     "#);
 }
@@ -374,4 +392,90 @@ fn ways_that_cannot_be_gone_are_told() {
     assert!(said("a").contains("`ProxyCommand` ("), "{}", said("a"));
     assert_eq!(said("b"), "the jumps of ssh's configuration go in a circle: b → c → b");
     assert_eq!(target(&inventory, "own").unwrap().jump.len(), 1);
+}
+
+/// What a generated term is, and the names that it stands for by definition.
+fn terms() -> impl proptest::strategy::Strategy<Value = (String, Vec<usize>)> {
+    use proptest::prelude::*;
+    let all: Vec<usize> = (0..6).collect();
+    prop_oneof![
+        (0..6_usize).prop_map(|index| (format!("h{index}"), vec![index])),
+        (0..6_usize, 0..6_usize).prop_map(|(a, b)| {
+            let (a, b) = (a.min(b), a.max(b));
+            (format!("h[{a}:{b}]"), (a..=b).collect())
+        }),
+        (0..6_usize, 0..6_usize).prop_map(|(a, b)| {
+            let (a, b) = (a.min(b), a.max(b));
+            (format!("h[{a}-{b}]"), (a..=b).collect())
+        }),
+        Just(("@even".to_owned(), vec![0, 2, 4])),
+        Just(("tag:low".to_owned(), vec![0, 1, 2])),
+        Just(("all".to_owned(), all)),
+    ]
+}
+
+/// Selects as the documentation says it, with sets.
+fn by_definition(items: &[Vec<(bool, Vec<usize>)>]) -> Option<std::collections::BTreeSet<usize>> {
+    use std::collections::BTreeSet;
+    let everything: BTreeSet<usize> = (0..6).collect();
+    let set = |item: &[(bool, Vec<usize>)]| {
+        item.iter().fold(everything.clone(), |found, (not, names)| {
+            found.into_iter().filter(|name| names.contains(name) != *not).collect()
+        })
+    };
+    let (less, more): (Vec<_>, Vec<_>) =
+        items.iter().partition(|item| item.iter().all(|(not, _)| *not));
+    if more.iter().any(|item| set(item).is_empty()) {
+        return None;
+    }
+    let whole = if more.is_empty() {
+        everything.clone()
+    } else {
+        more.iter().flat_map(|item| set(item)).collect()
+    };
+    let left: BTreeSet<usize> =
+        less.iter().fold(whole, |found, item| found.intersection(&set(item)).copied().collect());
+    if left.is_empty() { None } else { Some(left) }
+}
+
+proptest::proptest! {
+    #[test]
+    fn selectors_stand_for_what_sets_say(
+        items in proptest::collection::vec(
+            proptest::collection::vec((proptest::bool::ANY, terms()), 1..4), 1..4)
+    ) {
+        let config = config(
+            "[targets.h0]\ntags=[\"even\",\"low\"]\n[targets.h1]\ntags=\"low\"\n[targets.h2]\ntags=[\"low\",\"even\"]\n\
+             [targets.h3]\n[targets.h4]\ntags=\"even\"\n[targets.h5]\n[targets.local]\n",
+        );
+        let inventory = Inventory::new(&config, on_this_machine(), false);
+        let text: Vec<String> = items
+            .iter()
+            .map(|item| {
+                let factor = |(not, (text, _)): &(bool, (String, Vec<usize>))| {
+                    format!("{}{text}", if *not { "!" } else { "" })
+                };
+                item.iter().map(factor).collect::<Vec<_>>().join(" & ")
+            })
+            .collect();
+        let model: Vec<Vec<(bool, Vec<usize>)>> = items
+            .iter()
+            .map(|item| item.iter().map(|(not, (_, names))| (*not, names.clone())).collect())
+            .collect();
+
+        let found = inventory.select(&text.join(","));
+
+        let expected = by_definition(&model)
+            .map(|names| names.into_iter().map(|name| format!("h{name}")).collect::<Vec<_>>());
+        let sorted = found.ok().map(|mut names| {
+            names.sort();
+            names
+        });
+        proptest::prop_assert_eq!(sorted, expected, "{:?}", text);
+    }
+
+    #[test]
+    fn no_selector_makes_it_panic(text in "[a-h0-9@!&,:\\[\\]*?. tagüß-]{0,24}") {
+        let _any = inventory().allow_ad_hoc(true).select(&text);
+    }
 }
