@@ -79,6 +79,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("ssh2", &["transport/ssh"]),
     ("rusqlite", &["journal"]),
     ("clap", &["cli"]),
+    ("saphyr_parser", &["session/config/inventories"]),
     ("rustyline", &["repl", "cli/ui"]),
     ("miette", &["report"]),
     ("indicatif", &["cli/ui"]),

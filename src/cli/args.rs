@@ -33,9 +33,12 @@ pub(super) struct Cli {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Common {
-    /// Act on these targets: a name, `@tag`, `all`, user@host, several separated by commas
+    /// Act on these targets: a name, `@tag`, `all`, a glob, a range `web[01:20]`, user@host; commas separate, `&` is both, `!` is not
     #[arg(long, global = true, value_name = "TARGETS")]
     pub(crate) on: Option<String>,
+    /// Of the targets that are meant, act on these only
+    #[arg(long, global = true, value_name = "TARGETS")]
+    pub(crate) limit: Option<String>,
     /// Set a parameter of the runbook
     #[arg(long = "set", global = true, value_name = "K=V", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
@@ -111,8 +114,8 @@ pub(super) enum Commands {
     /// List runs, newest first
     Runs {
         /// How many at most
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        newest: usize,
     },
     /// Show what a run did
     Show {
@@ -158,6 +161,30 @@ pub(super) enum Commands {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Commands {
+    /// Returns the name if the subcommand chooses no targets, so that `--limit` means nothing to it.
+    pub(super) fn without_targets(&self) -> Option<&'static str> {
+        match self {
+            Self::Check { .. } => Some("check"),
+            Self::Pause { .. } => Some("pause"),
+            Self::Runs { .. } => Some("runs"),
+            Self::Show { .. } => Some("show"),
+            Self::Debts { .. } => Some("debts"),
+            Self::Doc { .. } => Some("doc"),
+            Self::Completions { .. } => Some("completions"),
+            // These two say more: a run keeps the targets that it began with.
+            Self::Resume { .. }
+            | Self::Rollback { .. }
+            | Self::Run(_)
+            | Self::Plan(_)
+            | Self::Clean { .. }
+            | Self::Locks { .. }
+            | Self::Hosts { .. }
+            | Self::Repl => None,
+        }
+    }
 }
 
 /// A script to run or plan
@@ -206,7 +233,7 @@ const SUBCOMMANDS: [&str; 15] = [
     "repl",
     "completions",
 ];
-const WITH_VALUE: [&str; 5] = ["--on", "--set", "--config", "--state", "--on-interrupt"];
+const WITH_VALUE: [&str; 6] = ["--on", "--limit", "--set", "--config", "--state", "--on-interrupt"];
 
 /// `upgrade-host FILE …` and `upgrade-host -e CODE …` mean `run`.
 pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {

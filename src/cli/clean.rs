@@ -9,9 +9,9 @@ use crate::session::Why;
 
 /// Removes what runs left on targets; ends with 4 if something could not be removed.
 pub(super) fn clean(ui: &Ui, common: &Common, targets: Option<&str>, force: bool) -> Exit {
-    let selector = targets.or(common.on.as_deref()).unwrap_or("local");
-    let result = run::session(ui, common)
-        .and_then(|session| session.clean(selector, force, &run::voice(ui)));
+    let choice = run::choice(common, targets, Some("local"));
+    let result =
+        run::session(ui, common).and_then(|session| session.clean(&choice, force, &run::voice(ui)));
     match result {
         Ok(left) => {
             let rows: Vec<table::Kept> = left

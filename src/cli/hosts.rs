@@ -7,18 +7,22 @@ use super::args::Common;
 use super::exit::Exit;
 use super::ui::Ui;
 use super::{fail, run};
-use crate::effect::Targets;
 use crate::error::Failure;
 use crate::report::diagnostic;
 use crate::report::table::{self, Host};
 use crate::session::inventory::Inventory;
-use crate::session::{self, Inspected, Session, SessionError};
+use crate::session::{self, Choice, Inspected, Session, SessionError};
+use crate::transport::Cancel;
 use crate::units;
 
 /// Lists the targets.
 pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
-    let selector = selector.or(common.on.as_deref());
-    match run::session(ui, common).and_then(|session| listed(&session, selector)) {
+    let choice = run::choice(common, selector, None);
+    let listed = run::session(ui, common).and_then(|session| {
+        let cancel = run::voice(ui).cancel;
+        listed(&session, &choice, &cancel)
+    });
+    match listed {
         Ok(hosts) => {
             if common.json {
                 let rows: Vec<_> = hosts
@@ -37,11 +41,9 @@ pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
 
 /// Connects to the targets and says how each stands. The exit status is the number of those with trouble.
 pub(super) fn check(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
-    let selector = selector.or(common.on.as_deref());
-    let result = run::session(ui, common).and_then(|session| {
-        let selector = selector.unwrap_or("all");
-        session.inspect(selector, session::MAX, &run::voice(ui))
-    });
+    let choice = run::choice(common, selector, Some("all"));
+    let result = run::session(ui, common)
+        .and_then(|session| session.inspect(&choice, session::MAX, &run::voice(ui)));
     let targets = match result {
         Ok(targets) => targets,
         Err(error) => return fail::say(ui, &error),
@@ -115,16 +117,17 @@ fn checked_json(target: &Inspected) -> serde_json::Value {
     }
 }
 
-/// Returns the configured targets, or those that a selector stands for.
-pub(crate) fn listed(session: &Session, selector: Option<&str>) -> Result<Vec<Host>, SessionError> {
+/// Returns the configured targets that are chosen; all if nothing is.
+pub(crate) fn listed(
+    session: &Session,
+    choice: &Choice,
+    cancel: &Cancel,
+) -> Result<Vec<Host>, SessionError> {
     // Nothing is connected to for a listing.
     let factory: crate::session::inventory::Factory =
         Arc::new(|config| Err(Failure::input(format!("{} is only listed", config.name)).into()));
-    let inventory = Inventory::new(session.config(), factory, true);
-    let names = match selector {
-        Some(selector) => inventory.select(selector)?,
-        None => inventory.targets().map(|target| target.name.clone()).collect(),
-    };
+    let inventory = Inventory::new(session.complete(cancel)?, factory, true);
+    let names = choice.among(&inventory)?;
     names
         .iter()
         .map(|name| {

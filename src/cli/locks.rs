@@ -8,9 +8,9 @@ use crate::report::table;
 
 /// Lists which runs hold the targets.
 pub(super) fn locks(ui: &Ui, common: &Common, targets: Option<&str>) -> Exit {
-    let selector = targets.or(common.on.as_deref()).unwrap_or("local");
+    let choice = run::choice(common, targets, Some("local"));
     let result =
-        run::session(ui, common).and_then(|session| session.locks(selector, &run::voice(ui)));
+        run::session(ui, common).and_then(|session| session.locks(&choice, &run::voice(ui)));
     match result {
         Ok(held) => {
             if common.json {

@@ -53,6 +53,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
+    if common.limit.is_some()
+        && let Some(name) = command.as_ref().and_then(Commands::without_targets)
+    {
+        ui.error(&format!("error: --limit chooses among targets, and `{name}` acts on none"));
+        return Exit::Invalid;
+    }
     match command {
         Some(Commands::Run(script)) if !script.command.is_empty() => {
             ad_hoc::ad_hoc(ui, common, &script)
@@ -71,7 +77,7 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         Some(Commands::Pause { run, timeout }) => pause::pause(ui, common, &run, &timeout),
         Some(Commands::Rollback { run, dry_run: true }) => rollback::dry_run(ui, common, &run),
         Some(Commands::Rollback { run, .. }) => rollback::rollback(ui, common, &run),
-        Some(Commands::Runs { limit }) => runs::runs(ui, common, limit),
+        Some(Commands::Runs { newest }) => runs::runs(ui, common, newest),
         Some(Commands::Show { run }) => show::show(ui, common, &run),
         Some(Commands::Clean { targets, force }) => {
             clean::clean(ui, common, targets.as_deref(), force)

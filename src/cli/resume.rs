@@ -35,8 +35,8 @@ pub(super) fn taken_up(
         &crate::session::Voice,
     ) -> Result<crate::session::Ended, SessionError>,
 ) -> Exit {
-    if !common.set.is_empty() || common.on.is_some() {
-        ui.error("error: a run keeps the targets and parameters that it began with; --on and --set do not go with this");
+    if !common.set.is_empty() || common.on.is_some() || common.limit.is_some() {
+        ui.error("error: a run keeps the targets and parameters that it began with; --on, --limit and --set do not go with this");
         return Exit::Invalid;
     }
     let session = match run::session(ui, common) {

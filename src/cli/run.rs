@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::secret::Secret;
 use crate::session::config::Environment;
 use crate::session::secrets::PromptSecret;
-use crate::session::{OnInterrupt, Order, Session, SessionError, Text, Voice};
+use crate::session::{Choice, OnInterrupt, Order, Session, SessionError, Text, Voice};
 use crate::transport::Cancel;
 
 struct Prompt(Ui);
@@ -23,12 +23,10 @@ impl PromptSecret for Prompt {
 
 /// Opens the session that the options name.
 pub(crate) fn session(ui: &Ui, common: &Common) -> Result<Session, SessionError> {
-    let session =
-        Session::open(Environment::here(), common.config.as_deref(), common.state.as_deref())?;
-    for warning in &session.config().warnings {
-        ui.error(&format!("warning: {warning}"));
-    }
-    Ok(session)
+    let told = ui.clone();
+    let warn = move |warning: &str| told.error(&format!("warning: {warning}"));
+    let (config, state) = (common.config.as_deref(), common.state.as_deref());
+    Ok(Session::open(Environment::here(), config, state)?.warned_by(warn))
 }
 
 /// The operator at this terminal, with a cancel that signals raise.
@@ -45,11 +43,18 @@ pub(crate) fn voice(ui: &Ui) -> Voice {
     }
 }
 
+/// The targets that a listing is about: those it names, else `--on`, else `usual`.
+pub(crate) fn choice(common: &Common, named: Option<&str>, usual: Option<&str>) -> Choice {
+    let on = named.or(common.on.as_deref()).or(usual);
+    Choice { on: on.map(str::to_owned), limit: common.limit.clone() }
+}
+
 /// What the options ask for.
 pub(crate) fn order(common: &Common, text: Text) -> Order {
     Order {
         text,
         on: common.on.clone(),
+        limit: common.limit.clone(),
         set: common.set.clone(),
         yes: common.yes,
         stay: common.stay,

@@ -32,7 +32,7 @@ use crate::report::{Line, Tone, diagnostic, table};
 use crate::script::{self, Probe, Runbook, reference};
 use crate::session::inventory::Inventory;
 use crate::session::{
-    Interactive, Leave, NAME, Reach, Session, SessionError, Text, Transcript, Voice,
+    Choice, Interactive, Leave, NAME, Reach, Session, SessionError, Text, Transcript, Voice,
 };
 use crate::transport::Cancel;
 
@@ -62,7 +62,7 @@ fn open(ui: &Ui, common: &Common) -> Result<Exit, SessionError> {
     let voice = voice(ui, &stopped);
     let order = run::order(common, Text::Code(String::new()));
     let session = store.interactive(&order, &voice)?;
-    let inventory = Inventory::new(store.config(), told::nothing(), true);
+    let inventory = Inventory::new(store.complete(&voice.cancel)?, told::nothing(), true);
     let mut known = Known::of(&inventory);
     for target in session.targets() {
         if !known.targets.contains(target) {
@@ -326,7 +326,7 @@ impl Repl<'_> {
                     fail::say(self.ui, &error);
                 }
             },
-            "targets" => match hosts::listed(self.store, None) {
+            "targets" => match hosts::listed(self.store, &Choice::default(), &self.cancel) {
                 Ok(found) => self.ui.print(&table::hosts(style, &found)),
                 Err(error) => drop(fail::say(self.ui, &error)),
             },

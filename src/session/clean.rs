@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::SessionError;
+use super::inventory::Choice;
 use super::open::{Session, Voice};
 use super::prepare;
 use crate::effect::{Target, Targets, tail};
@@ -52,20 +53,20 @@ impl Why {
 }
 
 impl Session {
-    /// Removes what runs left on the targets that `selector` stands for, and says what was there. What may still be
+    /// Removes what runs left on the targets that are chosen, and says what was there. What may still be
     /// needed stays, unless `force`.
     ///
     /// # Errors
     /// If a selector names no target, or a target cannot be reached.
     pub fn clean(
         &self,
-        selector: &str,
+        choice: &Choice,
         force: bool,
         voice: &Voice,
     ) -> Result<Vec<Left>, SessionError> {
-        let inventory = prepare::targets(self, voice);
+        let inventory = prepare::targets(self, voice)?;
         let mut all = Vec::new();
-        for name in inventory.select(selector)? {
+        for name in choice.among(&inventory)? {
             let target = inventory.get(&name)?;
             prepare::reach_one(&target, &voice.cancel)?;
             let kept = receipt::list(&*target.transport, &voice.cancel)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::SessionError;
+use super::inventory::Choice;
 use super::open::{Session, Voice};
 use super::prepare;
 use crate::effect::{Target, Targets, tail};
@@ -68,18 +69,18 @@ pub struct Trouble {
 }
 
 impl Session {
-    /// Looks at the targets that `selector` stands for, at most `max` at once, and returns them in its order. Only reads.
+    /// Looks at the targets that are chosen, at most `max` at once, and returns them in the order of the choice. Only reads.
     ///
     /// # Errors
     /// If the selector names no target. A target that cannot be reached is an answer.
     pub fn inspect(
         &self,
-        selector: &str,
+        choice: &Choice,
         max: usize,
         voice: &Voice,
     ) -> Result<Vec<Inspected>, SessionError> {
-        let inventory = prepare::targets(self, voice);
-        let names = inventory.select(selector)?;
+        let inventory = prepare::targets(self, voice)?;
+        let names = choice.among(&inventory)?;
         let looked = primitives::side_by_side(
             names.len(),
             max,

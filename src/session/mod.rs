@@ -25,6 +25,7 @@ pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
 pub use inspect::{Found, Inspected, Trouble};
 pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
+pub use inventory::Choice;
 pub use open::{Order, Session, Text, Voice};
 
 pub use crate::primitives::{AdHoc, Answer};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::chosen;
 use super::config::{Config, Environment};
@@ -35,6 +35,8 @@ pub struct Order {
     pub text: Text,
     /// The targets; if none, those that the runbook or the configuration name, else this machine.
     pub on: Option<String>,
+    /// Of these targets, only those that this selector stands for.
+    pub limit: Option<String>,
     /// Parameters.
     pub set: Vec<(String, String)>,
     /// Whether questions with a safe default are answered by it.
@@ -55,6 +57,7 @@ impl Order {
         Self {
             text,
             on: None,
+            limit: None,
             set: Vec::new(),
             yes: false,
             stay: false,
@@ -85,12 +88,24 @@ impl fmt::Debug for Voice {
 }
 
 /// The configuration and the journal.
-#[derive(Debug)]
 pub struct Session {
     pub(super) environment: Environment,
     pub(super) config: Config,
     pub(super) store: Arc<Sqlite>,
     state: PathBuf,
+    /// The configuration with what its inventories list, once that was asked for.
+    complete: OnceLock<Config>,
+    reading: Mutex<()>,
+    warn: Warn,
+}
+
+/// Gets what is not wrong with a configuration, but unsafe or left out.
+type Warn = Box<dyn Fn(&str) + Send + Sync>;
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -111,12 +126,41 @@ impl Session {
             .or_else(|| default_state(&environment))
             .ok_or(SessionError::NoState)?;
         let store = Arc::new(Sqlite::open(&state)?);
-        Ok(Self { environment, config, store, state })
+        let (complete, warn) = (OnceLock::new(), Box::new(|_: &str| {}));
+        let reading = Mutex::default();
+        Ok(Self { environment, config, store, state, complete, reading, warn })
     }
 
-    /// Returns the configuration.
+    /// Tells `warn` what is not wrong with the configuration, but unsafe, and later what its inventories leave out.
+    #[must_use]
+    pub fn warned_by(mut self, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.config.warnings.iter().for_each(|warning| warn(warning));
+        self.warn = Box::new(warn);
+        self
+    }
+
+    /// Returns the configuration, without the targets that its inventories list.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns the configuration with the targets that its inventories list. They are read when this is first asked for,
+    /// once in a session.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn complete(&self, cancel: &Cancel) -> Result<&Config, SessionError> {
+        if !self.config.has_inventories() {
+            return Ok(&self.config);
+        }
+        // Whoever comes second waits for the answer of the first.
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.complete.get() {
+            return Ok(known);
+        }
+        let config = self.config.complete(&self.environment, cancel)?;
+        config.warnings.iter().for_each(|warning| (self.warn)(warning));
+        Ok(self.complete.get_or_init(|| config))
     }
 
     /// Returns the directory of the journal.

@@ -15,7 +15,7 @@ use super::config::{Interrupt, TargetConfig};
 use super::drive::Setup;
 use super::error::SessionError;
 use super::interactive;
-use super::inventory::{self, Inventory, Snapshot};
+use super::inventory::{self, Choice, Inventory, Snapshot};
 use super::open::{Order, Session, Voice};
 use super::params::Params;
 use super::secrets::{Reference, SecretStore};
@@ -52,22 +52,19 @@ pub(super) fn fresh(
     voice: &Voice,
     mode: Mode,
 ) -> Result<Setup, SessionError> {
-    let config = &session.config;
+    let config = session.complete(&voice.cancel)?;
     let redactor = Redactor::new();
     let secrets =
         Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&config.secrets);
     let factory = factory(&secrets, &redactor, voice);
     let inventory = Inventory::new(config, factory, mode == Mode::Plan).allow_ad_hoc(true);
-    let selector = order
-        .on
-        .clone()
-        .or_else(|| {
-            (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(","))
-        })
-        .or_else(|| config.defaults.on.clone())
-        .unwrap_or_else(|| "local".to_owned());
-    let targets = inventory.select(&selector)?;
+    let on = order.on.clone().or_else(|| {
+        (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(","))
+    });
+    let on = on.or_else(|| config.defaults.on.clone()).unwrap_or_else(|| "local".to_owned());
+    let choice = Choice { on: Some(on), limit: order.limit.clone() };
+    let targets = choice.among(&inventory)?;
     let declared = Params::declare(&runbook.metadata.params).map_err(SessionError::Params)?;
     let mut params = BTreeMap::new();
     let mut references = BTreeMap::new();
@@ -186,12 +183,13 @@ pub(super) fn recorded(
 }
 
 /// The configured targets, outside of every run.
-pub(super) fn targets(session: &Session, voice: &Voice) -> Inventory {
+pub(super) fn targets(session: &Session, voice: &Voice) -> Result<Inventory, SessionError> {
+    let config = session.complete(&voice.cancel)?;
     let secrets =
         Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
-    secrets.add_all(&session.config.secrets);
-    Inventory::new(&session.config, factory(&secrets, &Redactor::new(), voice), false)
-        .allow_ad_hoc(true)
+    secrets.add_all(&config.secrets);
+    let factory = factory(&secrets, &Redactor::new(), voice);
+    Ok(Inventory::new(config, factory, false).allow_ad_hoc(true))
 }
 
 #[expect(

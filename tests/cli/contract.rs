@@ -30,8 +30,9 @@ fn help_names_every_subcommand_and_exit_status() {
       completions  Print completions for a shell
 
     Options:
-          --on <TARGETS>         Act on these targets: a name, `@tag`, `all`, user@host, several
-                                 separated by commas
+          --on <TARGETS>         Act on these targets: a name, `@tag`, `all`, a glob, a range
+                                 `web[01:20]`, user@host; commas separate, `&` is both, `!` is not
+          --limit <TARGETS>      Of the targets that are meant, act on these only
           --set <K=V>            Set a parameter of the runbook
           --config <FILE>        Read this configuration instead of the usual ones
           --state <DIR>          Keep the journal in this directory

@@ -41,7 +41,7 @@ fn all_errors_of_the_configuration_are_said_at_once() {
       |
     5 | [target.b]
       |  ^^^^^^
-      = help: Did you mean `targets`? Known are: targets, services, app, defaults.
+      = help: Did you mean `targets`? Known are: targets, inventory, services, app, defaults.
     [exit status: 2]
     "#);
 }
@@ -160,7 +160,7 @@ fn a_run_keeps_its_targets_and_parameters() {
     cli.run(&["-e", "wait(\"7d\")"]);
     assert_snapshot!(cli.show(&["resume", "last", "--set", "a=b"]), @r#"
     --- stderr
-    error: a run keeps the targets and parameters that it began with; --on and --set do not go with this
+    error: a run keeps the targets and parameters that it began with; --on, --limit and --set do not go with this
     [exit status: 2]
     "#);
 }

@@ -69,6 +69,20 @@ impl ConfigError {
         }
     }
 
+    /// Takes the line out: it may hold a secret in a form that is not known here.
+    #[must_use]
+    pub(super) fn without_excerpt(mut self) -> Self {
+        self.excerpt = None;
+        self
+    }
+
+    /// Names the key.
+    #[must_use]
+    pub(super) fn with_key(mut self, key: &str) -> Self {
+        key.clone_into(&mut self.key);
+        self
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub(super) fn with_hint(mut self, hint: Option<String>) -> Self {
@@ -88,6 +102,9 @@ impl ConfigError {
                 format!("{} | {line}", self.line),
                 format!("{gutter} | {carets}"),
             ]),
+            None if self.line > 0 => {
+                lines.push(format!("{gutter}--> {file}:{}:{}", self.line, self.column));
+            }
             None => lines.push(format!("{gutter}--> {file}")),
         }
         if let Some(hint) = &self.hint {

@@ -2,9 +2,8 @@
 //! a whole, with every mistake shown where it stands. Secrets are here by reference only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +11,12 @@ use serde_json::Value;
 
 use super::secrets::Reference;
 use crate::effect::{App, ServiceCommands};
+use crate::transport::Cancel;
 
 mod environment;
 mod error;
+mod files;
+mod inventories;
 mod jump;
 pub(super) mod ranges;
 mod read;
@@ -23,8 +25,10 @@ mod walk;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
+use files::Sources;
+use inventories::Declared;
 pub(super) use jump::Hop;
-use tree::{Source, Table, Tree};
+use tree::{Source, Table};
 use walk::Walk;
 
 /// The name of the file.
@@ -53,8 +57,19 @@ pub struct Config {
     pub defaults: Defaults,
     /// The references of `[targets]` and `[app]`, by the names under which they are revealed.
     pub secrets: BTreeMap<String, Reference>,
-    /// What is not wrong, but unsafe.
+    /// What is not wrong, but unsafe or left out.
     pub warnings: Vec<String>,
+    /// What `[inventory]` names, not yet read; then the targets are not complete.
+    inventories: Vec<Declared>,
+    /// What is needed to read the targets again once the inventories are known; nothing without any.
+    again: Option<Arc<Again>>,
+}
+
+/// What the targets are read from, together with inventories.
+#[derive(Debug)]
+struct Again {
+    files: Vec<Source>,
+    targets: Table,
 }
 
 /// What counts where neither the command line nor the runbook says otherwise.
@@ -92,7 +107,7 @@ pub struct TargetConfig {
     /// The name.
     pub name: String,
     /// Whether it is this machine; then nothing about ssh counts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local: bool,
     /// Host name or address.
     pub address: String,
@@ -101,28 +116,28 @@ pub struct TargetConfig {
     /// The user to log in as.
     pub user: String,
     /// Private key files; if none, the usual ones.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identities: Vec<PathBuf>,
     /// Files of known host keys; if none, the usual ones.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known_hosts: Vec<PathBuf>,
     /// The fingerprint that the host key must have.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
     /// The name under which the host key is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key_alias: Option<String>,
     /// The hops in between, outermost first; their own jumps are already in this list.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jump: Vec<TargetConfig>,
     /// How commands become another user.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sudo: Option<SudoConfig>,
     /// The password to log in with.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Reference>,
     /// The passphrase of the private keys.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Reference>,
     /// Whether the ssh agent is asked.
     pub agent: bool,
@@ -135,13 +150,13 @@ pub struct TargetConfig {
     #[serde(default)]
     pub ssh_config: SshConfig,
     /// What of the above is set rather than usual.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given: BTreeSet<Given>,
     /// The tags.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Parameters of runbooks on this target.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
 }
 
@@ -260,7 +275,52 @@ impl Config {
             defaults: Defaults::default(),
             secrets: BTreeMap::new(),
             warnings: Vec::new(),
+            inventories: Vec::new(),
+            again: None,
         }
+    }
+
+    /// Returns whether targets are listed by inventories; then `targets` and their `secrets` are there only in what
+    /// [`complete`](Self::complete) returns.
+    pub fn has_inventories(&self) -> bool {
+        !self.inventories.is_empty()
+    }
+
+    /// Reads the inventories, files and answers of commands, and returns the configuration with all targets. Its warnings
+    /// are those about the inventories alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, and commands that do not answer.
+    pub fn complete(&self, env: &Environment, cancel: &Cancel) -> Result<Self, ConfigErrors> {
+        let Some(again) = &self.again else { return Ok(self.clone()) };
+        let mut sources = Sources::default();
+        for file in &again.files {
+            sources.push(file.clone(), 0);
+        }
+        let found =
+            inventories::read(&self.inventories, &mut sources, &again.targets, env, cancel)?;
+        let mut targets = found.targets;
+        tree::merge(&mut targets, again.targets.clone());
+        let mut walk = Walk::new(&sources.files, env);
+        let raw = read::targets(&mut walk, &targets, &self.template);
+        let resolved = jump::resolve(&mut walk, raw, &self.template);
+        let referring = walk.referring().clone();
+        let errors = walk.finish();
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let mut config = Self { inventories: Vec::new(), again: None, ..self.clone() };
+        config.take(resolved);
+        config.warnings = found.warnings;
+        config.warnings.extend(sources.loose(&referring));
+        Ok(config)
+    }
+
+    fn take(&mut self, targets: BTreeMap<String, TargetConfig>) {
+        for target in targets.values() {
+            self.secrets.extend(target.secrets());
+        }
+        self.targets = targets;
     }
 
     /// Reads the file `explicit`, or else merges the machine's, the user's and the directory's as far as they exist;
@@ -300,133 +360,6 @@ impl Config {
         let mut sources = Sources::default();
         sources.add(text.to_owned(), path, env);
         sources.finish(env)
-    }
-}
-
-/// The files as they are read.
-#[derive(Default)]
-struct Sources {
-    files: Vec<Source>,
-    modes: Vec<u32>,
-    errors: Vec<ConfigError>,
-}
-
-impl Sources {
-    fn open(&mut self, path: &Path, env: &Environment, explicit: bool) {
-        let shown = path.strip_prefix(&env.dir).unwrap_or(path);
-        match read_file(path, shown, env, explicit) {
-            Ok(Some((text, mode))) => {
-                self.add(text, shown, env);
-                if let Some(last) = self.modes.last_mut() {
-                    *last = mode;
-                }
-            }
-            Ok(None) => {}
-            Err(error) => self.errors.push(*error),
-        }
-    }
-
-    fn add(&mut self, text: String, path: &Path, env: &Environment) {
-        let dir = env.dir.join(path.parent().unwrap_or(Path::new("")));
-        self.files.push(Source { path: path.to_owned(), dir, text });
-        self.modes.push(0);
-    }
-
-    fn finish(mut self, env: &Environment) -> Result<Config, ConfigErrors> {
-        let mut root = Table::new();
-        for (number, source) in self.files.iter().enumerate() {
-            match tree::parse(source, number) {
-                Ok(table) => {
-                    drop_other_app(&mut root, &table);
-                    tree::merge(&mut root, table);
-                }
-                Err(errors) => self.errors.extend(errors),
-            }
-        }
-        // What else is wrong cannot be told from a part of the files.
-        if !self.errors.is_empty() {
-            return Err(ConfigErrors(self.errors));
-        }
-        let mut walk = Walk::new(&self.files, env);
-        let mut config = read::config(&mut walk, &root, env);
-        let referring: BTreeSet<usize> = walk.referring().clone();
-        let errors = walk.finish();
-        if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
-        }
-        for number in referring {
-            if self.modes.get(number).is_some_and(|mode| mode & 0o020 != 0) {
-                let path = self.files[number].path.display();
-                config.warnings.push(format!(
-                    "`{path}` says where secrets come from, and its group can write it; close it with `chmod g-w {path}`"
-                ));
-            }
-        }
-        config.files = self.files.into_iter().map(|source| source.path).collect();
-        Ok(config)
-    }
-}
-
-/// Reads a file with its mode; none if there is none and there need not be.
-fn read_file(
-    path: &Path,
-    shown: &Path,
-    env: &Environment,
-    explicit: bool,
-) -> Result<Option<(String, u32)>, Box<ConfigError>> {
-    let failed = |message: String| Box::new(ConfigError::whole(shown, message));
-    let cannot = |error: std::io::Error| failed(format!("cannot read this file: {error}"));
-    let file = match std::fs::File::open(env.dir.join(path)) {
-        Ok(file) => file,
-        Err(error) if !explicit && absent(&error) => return Ok(None),
-        Err(error) => return Err(cannot(error)),
-    };
-    let metadata = file.metadata().map_err(cannot)?;
-    let mode = if metadata.is_file() { metadata.mode() } else { 0 };
-    if mode & 0o002 != 0 {
-        let hint = format!("Take the right away with `chmod o-w {}`.", shown.display());
-        let error = failed("every user of this machine can write this file".to_owned());
-        return Err(Box::new(error.with_hint(Some(hint))));
-    }
-    if !explicit && metadata.is_file() && !env.trusts(metadata.uid()) {
-        let hint = format!("Name it with `--config {}` if you trust it.", shown.display());
-        let message = format!(
-            "this file belongs to another user (id {}), who could have any command run",
-            metadata.uid()
-        );
-        return Err(Box::new(failed(message).with_hint(Some(hint))));
-    }
-    let mut bytes = Vec::new();
-    file.take(tree::LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > tree::LARGEST {
-        let largest = crate::units::say_size(tree::LARGEST);
-        return Err(failed(format!("this file is larger than {largest}")));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..good].split(|byte| *byte == b'\n').count();
-        failed(format!("this file is not UTF-8 text: the first bad byte is in line {line}"))
-    })?;
-    Ok(Some((text, mode)))
-}
-
-fn absent(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-}
-
-/// The settings of one adapter mean nothing to another: a later file that names another begins anew.
-fn drop_other_app(under: &mut Table, over: &Table) {
-    let adapter = |table: &Table| match &table.get("app")?.node.tree {
-        Tree::Table(app) => match &app.get("adapter")?.node.tree {
-            Tree::Text(name) => Some(name.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    if let (Some(below), Some(above)) = (adapter(under), adapter(over))
-        && below != above
-    {
-        under.remove("app");
     }
 }
 

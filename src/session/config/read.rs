@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::inventories;
 use super::jump::{self, Hop, Raw};
 use super::tree::{Entry, Node, Span, Table, Tree};
 use super::walk::{Section, Walk};
@@ -11,7 +12,8 @@ use super::{Config, Defaults, Environment, Given, Interrupt, SshConfig, SudoConf
 use crate::effect::{App, ServiceCommands};
 use crate::session::secrets::Reference;
 
-pub(super) const ROOT: &[&str] = &["targets", "services", "app", "defaults"];
+pub(super) const ROOT: &[&str] = &["targets", "inventory", "services", "app", "defaults"];
+pub(super) const INVENTORY: &[&str] = &["command", "timeout", "file", "params"];
 pub(super) const DEFAULTS: &[&str] = &[
     "on",
     "params",
@@ -84,18 +86,14 @@ pub(super) fn config(walk: &mut Walk<'_>, root: &Table, env: &Environment) -> Co
         template.connect_timeout = connection.connect_timeout.unwrap_or(super::CONNECT_TIMEOUT);
         template.silence = connection.silence.unwrap_or(super::SILENCE);
     }
+    config.inventories = inventories::declared(walk, root);
     if let Some(entry) = root.get("targets")
         && let Some(section) = walk.names(&entry.node, "targets".to_owned())
     {
-        let mut raw = BTreeMap::new();
-        for (name, entry) in section.table {
-            if let Some(target) = target(walk, &section, name, entry, &config.template) {
-                raw.insert(name.clone(), target);
-            }
-        }
-        config.targets = jump::resolve(walk, raw, &config.template);
-        for target in config.targets.values() {
-            config.secrets.extend(target.secrets());
+        let raw = targets(walk, section.table, &config.template);
+        // A jump may lead to a target that only an inventory lists.
+        if config.inventories.is_empty() {
+            config.take(jump::resolve(walk, raw, &config.template));
         }
     }
     if let Some(entry) = root.get("services")
@@ -109,6 +107,19 @@ pub(super) fn config(walk: &mut Walk<'_>, root: &Table, env: &Environment) -> Co
     }
     config.app = root.get("app").and_then(|entry| app(walk, entry, &mut config.secrets));
     config
+}
+
+/// Reads the targets; their hops are not resolved.
+pub(super) fn targets(
+    walk: &mut Walk<'_>,
+    table: &Table,
+    template: &TargetConfig,
+) -> BTreeMap<String, Raw> {
+    let section = Section { table, path: "targets".to_owned() };
+    let read = |(name, entry): (&String, &Entry)| {
+        Some((name.clone(), target(walk, &section, name, entry, template)?))
+    };
+    table.iter().filter_map(read).collect()
 }
 
 fn defaults(walk: &mut Walk<'_>, section: &Section<'_>) -> (Defaults, Connection) {
@@ -376,7 +387,7 @@ fn app(
 }
 
 /// What targets and tags may be called, so that selectors can name them.
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
     if name == "all" {
         return Err("stands for every target and cannot name one".to_owned());
     }

@@ -130,7 +130,8 @@ fn documented(language: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_documented_example_is_accepted() {
-    let [example] = documented("toml").try_into().unwrap();
+    let [example, inventories] = documented("toml").try_into().unwrap();
+    assert!(parse(inventories).unwrap().has_inventories());
     let config = parse(example).unwrap();
 
     assert_eq!(config.targets["obs1"].jump[0].address, "gate.example.com");
@@ -140,7 +141,7 @@ fn the_documented_example_is_accepted() {
 #[test]
 fn every_key_is_documented() {
     let documentation = include_str!("../../../docs/config.md");
-    let keys = [read::ROOT, read::DEFAULTS, read::TARGET, read::SERVICE].concat();
+    let keys = [read::ROOT, read::DEFAULTS, read::TARGET, read::INVENTORY, read::SERVICE].concat();
     for key in keys {
         let named = [format!("`{key}`"), format!("[{key}"), format!("{key} =")];
         assert!(named.iter().any(|named| documentation.contains(named)), "{key}");
@@ -164,7 +165,7 @@ fn unknown_keys_name_place_and_nearest() {
       |
     1 | [target.obs1]
       |  ^^^^^^
-      = help: Did you mean `targets`? Known are: targets, services, app, defaults.
+      = help: Did you mean `targets`? Known are: targets, inventory, services, app, defaults.
     "#);
     assert_snapshot!(
         wrong("[targets.obs1]\nadress = \"10.0.0.5\"\nsudo = { user = \"a\", pasword = \"prompt\" }\n"),

@@ -9,12 +9,12 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 
 /// Deeper than any configuration; deeper trees would cost stack.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 /// The largest file that is read.
 pub(super) const LARGEST: u64 = 4 << 20;
 
-/// A file that was read.
-#[derive(Debug)]
+/// A file or an answer that was read.
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     /// Its path, as shown.
     pub(super) path: PathBuf,
@@ -22,6 +22,43 @@ pub(super) struct Source {
     pub(super) dir: PathBuf,
     /// What it holds.
     pub(super) text: String,
+    /// How its mistakes are shown.
+    pub(super) shown: Shown,
+}
+
+/// How mistakes in a source are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// With the line and a caret.
+    Lines,
+    /// With line and column alone: which part of a line is a secret cannot be told.
+    Places,
+    /// By the key alone.
+    Keys,
+}
+
+impl Source {
+    /// Makes an error about a part of it.
+    pub(super) fn wrong(&self, span: Span, key: &str, message: impl Into<String>) -> ConfigError {
+        let range = span.start..span.end;
+        match self.shown {
+            Shown::Lines => ConfigError::at(&self.path, &self.text, range, key, message),
+            Shown::Places => {
+                ConfigError::at(&self.path, &self.text, range, key, message).without_excerpt()
+            }
+            Shown::Keys => ConfigError::whole(&self.path, message).with_key(key),
+        }
+    }
+
+    /// Returns where a part of it stands, for a warning: the file, and the line if it has lines.
+    pub(super) fn place(&self, span: Span) -> String {
+        let path = self.path.display();
+        if self.shown == Shown::Keys {
+            return path.to_string();
+        }
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        format!("{path}:{}", before.matches('\n').count() + 1)
+    }
 }
 
 /// Where a part stands.
@@ -36,14 +73,14 @@ pub(super) struct Span {
 }
 
 /// A value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) tree: Tree,
     pub(super) span: Span,
 }
 
 /// A key with its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: Span,
     pub(super) node: Node,
@@ -53,8 +90,10 @@ pub(super) struct Entry {
 pub(super) type Table = BTreeMap<String, Entry>;
 
 /// What a value is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Tree {
+    /// What TOML does not have, but JSON and YAML do.
+    Nothing,
     Text(String),
     Int(i64),
     Float(f64),
@@ -68,6 +107,7 @@ impl Tree {
     /// Returns what it is, in the words of messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::Text(_) => "text",
             Self::Int(_) => "a whole number",
             Self::Float(_) => "a number with a fraction",

@@ -12,6 +12,9 @@ use super::{Environment, looks_secret};
 use crate::session::secrets::{FORMS, Reference};
 use crate::units;
 
+/// More mistakes than anybody reads; an inventory may have one on each of thousands of lines.
+const MOST: usize = 100;
+
 /// A table that is being read.
 #[derive(Debug)]
 pub(super) struct Section<'t> {
@@ -35,11 +38,12 @@ pub(super) struct Walk<'s> {
     env: &'s Environment,
     errors: Vec<(Span, ConfigError)>,
     referring: BTreeSet<usize>,
+    more: usize,
 }
 
 impl<'s> Walk<'s> {
     pub(super) fn new(sources: &'s [Source], env: &'s Environment) -> Self {
-        Self { sources, env, errors: Vec::new(), referring: BTreeSet::new() }
+        Self { sources, env, errors: Vec::new(), referring: BTreeSet::new(), more: 0 }
     }
 
     /// Returns the sources in which references to secrets stand.
@@ -50,7 +54,11 @@ impl<'s> Walk<'s> {
     /// Returns what was wrong, in the order of the files and lines.
     pub(super) fn finish(mut self) -> Vec<ConfigError> {
         self.errors.sort_by_key(|(span, _)| (span.source, span.start));
-        self.errors.into_iter().map(|(_, error)| error).collect()
+        let last = self.errors.last().and_then(|(span, _)| self.sources.get(span.source));
+        let more = last.filter(|_| self.more > 0).map(|source| {
+            ConfigError::whole(&source.path, format!("{} more mistakes are not shown", self.more))
+        });
+        self.errors.into_iter().map(|(_, error)| error).chain(more).collect()
     }
 
     /// Notes that something is wrong.
@@ -62,9 +70,11 @@ impl<'s> Walk<'s> {
         hint: Option<String>,
     ) {
         let Some(source) = self.sources.get(span.source) else { return };
-        let range = span.start..span.end;
-        let error = ConfigError::at(&source.path, &source.text, range, key, message);
-        self.errors.push((span, error.with_hint(hint)));
+        if self.errors.len() >= MOST {
+            self.more += 1;
+            return;
+        }
+        self.errors.push((span, source.wrong(span, key, message).with_hint(hint)));
     }
 
     fn mismatch(&mut self, node: &Node, key: &str, expected: &str) {
@@ -225,7 +235,7 @@ impl<'s> Walk<'s> {
         Some(self.absolute(&text, node.span))
     }
 
-    fn absolute(&self, text: &str, span: Span) -> PathBuf {
+    pub(super) fn absolute(&self, text: &str, span: Span) -> PathBuf {
         let dir = self.sources.get(span.source).map_or(Path::new("/"), |source| &source.dir);
         self.env.path(text, dir)
     }
@@ -343,6 +353,7 @@ impl<'s> Walk<'s> {
 /// Turns a tree into a plain value.
 fn value(node: &Node) -> Value {
     match &node.tree {
+        Tree::Nothing => Value::Null,
         Tree::Text(text) | Tree::Time(text) => Value::String(text.clone()),
         Tree::Int(number) => Value::from(*number),
         Tree::Float(number) => Value::from(*number),

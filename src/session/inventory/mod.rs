@@ -14,12 +14,14 @@ use crate::secret::Secret;
 use crate::transport::readonly::ReadOnly;
 use crate::transport::{Local, SharedTransport, command};
 
+mod choice;
 mod select;
 mod selector;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod sudo;
 
+pub use choice::Choice;
 #[cfg(feature = "ssh")]
 pub use ssh::ssh_target;
 pub use sudo::Sudo;
