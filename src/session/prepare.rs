@@ -1,5 +1,6 @@
 //! From an order, or from the record of a run, to everything that a run needs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -35,10 +36,10 @@ const RECONNECT: Duration = Duration::from_secs(300);
 
 /// What the journal keeps of the settings of a run. Secrets are in it by reference.
 #[derive(Debug, Serialize, Deserialize)]
-struct Settings {
+struct Settings<'i> {
     params: BTreeMap<String, BTreeMap<String, Value>>,
     secrets: BTreeMap<String, Reference>,
-    inventory: Snapshot,
+    inventory: Cow<'i, Snapshot>,
     services: BTreeMap<String, ServiceCommands>,
     app: Option<(String, Value)>,
     reconnect_ms: u64,
@@ -58,7 +59,8 @@ pub(super) fn fresh(
         Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&config.secrets);
     let factory = factory(&secrets, &redactor, voice);
-    let inventory = Inventory::new(config, factory, mode == Mode::Plan).allow_ad_hoc(true);
+    let inventory =
+        Arc::new(Inventory::new(config, factory, mode == Mode::Plan).allow_ad_hoc(true));
     let on = order.on.clone().or_else(|| {
         (!runbook.metadata.targets.is_empty()).then(|| runbook.metadata.targets.join(","))
     });
@@ -91,13 +93,16 @@ pub(super) fn fresh(
     let settings = Settings {
         params,
         secrets: references,
-        inventory: inventory.snapshot(),
+        // It may be large, and is on its way to the journal only.
+        inventory: Cow::Borrowed(inventory.snapshot()),
         services: config.services.clone(),
         app: config.app.clone().map(|app| (app.adapter, app.settings)),
         reconnect_ms: u64::try_from(config.defaults.reconnect.unwrap_or(RECONNECT).as_millis())
             .unwrap_or(u64::MAX),
     };
-    let recorded = serde_json::to_value(&settings)
+    // A plan leaves no record.
+    let kept = (mode == Mode::Run).then_some(&settings);
+    let recorded = serde_json::to_value(kept)
         .map_err(|error| Failure::input(format!("the settings cannot be recorded: {error}")))
         .map_err(crate::error::Halt::from)?;
     let operator = config.defaults.operator.clone().unwrap_or_else(|| operator(session));
@@ -124,7 +129,7 @@ pub(super) fn fresh(
         info,
         runbook,
         settings,
-        Arc::new(inventory),
+        inventory.clone(),
         secrets,
         redactor,
         clock,
@@ -148,19 +153,21 @@ pub(super) fn recorded(
         Some((runbook, pieces)) => (runbook, Some(pieces)),
         None => (Runbook::recorded(&script::build(None)?, &info.sources)?, None),
     };
-    let settings: Settings = serde_json::from_value(info.settings.clone()).map_err(|error| {
-        crate::journal::JournalError::Io {
-            path: session.state().join("journal.db"),
-            why: format!("the settings of run {} cannot be read: {error}", info.id),
-        }
-    })?;
+    let settings: Settings<'static> =
+        serde_json::from_value(info.settings.clone()).map_err(|error| {
+            crate::journal::JournalError::Io {
+                path: session.state().join("journal.db"),
+                why: format!("the settings of run {} cannot be read: {error}", info.id),
+            }
+        })?;
     let redactor = Redactor::new();
     let secrets =
         Arc::new(SecretStore::new(session.environment.clone(), Arc::clone(&voice.prompt)));
     secrets.add_all(&settings.secrets);
     let factory = factory(&secrets, &redactor, voice);
     let reads = mode == Mode::Plan;
-    let inventory = Inventory::from_snapshot(settings.inventory.clone(), factory, reads);
+    let inventory =
+        Inventory::from_snapshot(settings.inventory.clone().into_owned(), factory, reads);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut setup = assemble(
         info,
@@ -199,7 +206,7 @@ pub(super) fn targets(session: &Session, voice: &Voice) -> Result<Inventory, Ses
 fn assemble(
     info: RunInfo,
     runbook: Runbook,
-    settings: Settings,
+    settings: Settings<'_>,
     targets: Arc<dyn Targets>,
     secrets: Arc<SecretStore>,
     redactor: Redactor,

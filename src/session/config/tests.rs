@@ -900,6 +900,8 @@ proptest! {
         before in "[a-z =\"{,é]{0,10}",
         value in "[\"'a-z {}#=,é\\\\]{0,12}",
     ) {
+        // The mark of the secret stands in nothing else.
+        prop_assume!(!before.contains("zq"));
         for text in [
             format!("{before}\npassword = \"zq{value}zq\"\n"),
             format!("[targets.a]\nsudo = {{ password = 'zq{value}zq', x = 1 }}"),

@@ -89,8 +89,8 @@ impl Inventory {
     }
 
     /// Returns what the journal keeps.
-    pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.clone()
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// Returns the configured targets, for listings.

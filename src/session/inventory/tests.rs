@@ -219,11 +219,11 @@ fn a_read_only_inventory_changes_nothing() {
 #[test]
 fn a_snapshot_comes_back_as_it_was_and_holds_no_secret() {
     let inventory = inventory().allow_ad_hoc(true);
-    let json = serde_json::to_string(&inventory.snapshot()).unwrap();
+    let json = serde_json::to_string(inventory.snapshot()).unwrap();
 
     let back: Snapshot = serde_json::from_str(&json).unwrap();
 
-    assert_eq!(back, inventory.snapshot());
+    assert_eq!(back, *inventory.snapshot());
     assert!(json.contains("env:PW") && json.contains("/srv/obs"));
     let again = Inventory::from_snapshot(back, on_this_machine(), false);
     assert_eq!(selected(&again, "root@10.0.0.5"), "root@10.0.0.5");
