@@ -12,6 +12,7 @@ use crate::effect::{
 };
 use crate::error::Halt;
 use crate::journal::{Debt, Inverse};
+use crate::transport::Cancel;
 
 /// A thing that is on while its file is there, and notes each change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl Action for Turn {
 
     fn deadman(&self, _cx: &Cx<'_>, _before: &bool) -> Result<Option<Switch>> {
         let inverse = self.line(!self.on);
-        Ok(self.deadman.map(|deadman| Switch { deadman, inverse }))
+        Ok(self.deadman.map(|deadman| Switch::new(deadman, inverse)))
     }
 
     fn owes(&self, _before: &bool) -> Owes {
@@ -206,11 +207,11 @@ fn a_switch_that_fired_stops_the_run_and_a_resume_does_it_again() {
 #[test]
 fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
     let stage = Stage::new("later");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Run);
-    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
     stopped(&lane, &stage.on(true));
 
     assert_eq!(stage.log(), ["off", "on"]);
@@ -219,11 +220,11 @@ fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
 #[test]
 fn a_rollback_after_it_fired_has_nothing_more_to_do() {
     let stage = Stage::new("back");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Rebuild);
-    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
     let undone = roll_back(&lane).unwrap();
 
     assert_eq!((undone.done, undone.failed.len()), (1, 0));
