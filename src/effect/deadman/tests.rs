@@ -291,3 +291,51 @@ fn only_one_of_firing_and_disarming_wins() {
     assert_eq!(disarm(), "fired 1700000000 4\n");
     assert!(matches!(parse(&disarm()), Found::Fired(_, Some(4))));
 }
+
+/// Arms a switch of this stage's call with what came over standard input; returns how that ended.
+fn arm_with(stage: &Stage, input: Vec<u8>, files: &str) -> crate::transport::Exit {
+    let id = format!("{}-{}", stage.id, stem(&call().to_string()));
+    let words = [id, "600".into(), shell::FIRE.into(), "a test".into(), files.into(), "/x".into()];
+    let command = Command::script(&shell::arm(), words).stdin(input);
+    let local = crate::transport::Local;
+    crate::transport::Transport::exec(&local, &command, &Cancel::new(), &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn what_it_needs_arrives_as_it_is_and_nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new("files");
+    let password = "p\\n%s ü'\"$x`\r";
+    let users = "LoginName=a%20user&Owner=of%20it\n".repeat(5000);
+    let files = BTreeMap::from([
+        ("password".to_owned(), Secret::new(password.to_owned())),
+        ("users".to_owned(), Secret::new(users.clone())),
+    ]);
+
+    let exit = arm_with(&stage, shell::bundle("true\n# inverse:x\n", &files), "password users");
+
+    assert!(exit.success(), "{exit:?}");
+    let read = |name: &str| fs::read_to_string(stage.dir().join(name)).unwrap();
+    assert_eq!(read("inverse"), "true\n# inverse:x\n");
+    assert_eq!(read("files/password"), format!("{password}\n"));
+    assert_eq!(read("files/users"), users);
+    for name in ["files/password", "files/users", "inverse"] {
+        let mode = fs::metadata(stage.dir().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert!(!stage.dir().join("parts").exists());
+}
+
+#[test]
+fn half_of_it_arms_nothing_and_leaves_nothing() {
+    let stage = Stage::new("half");
+    let files = BTreeMap::from([("password".to_owned(), Secret::new("hunter2".to_owned()))]);
+    let mut input = shell::bundle("true", &files);
+    input.truncate(input.len() - 3);
+
+    let exit = arm_with(&stage, input, "password");
+
+    assert!(!exit.success());
+    assert!(String::from_utf8_lossy(&exit.stderr).contains("did not arrive whole"), "{exit:?}");
+    assert!(!stage.dir().exists());
+}
