@@ -21,13 +21,14 @@ pub(super) fn clean(ui: &Ui, common: &Common, targets: Option<&str>, force: bool
                     run: left.kept.run.clone(),
                     calls: left.kept.calls,
                     running: left.kept.running,
+                    switches: left.switches.len(),
                     stays: left.stays.as_ref().map(Why::words),
                 })
                 .collect();
             if common.json {
                 let rows: Vec<_> = rows
                     .iter()
-                    .map(|row| serde_json::json!({ "target": row.target, "run": row.run, "receipts": row.calls, "running": row.running, "removed": row.stays.is_none(), "stays": row.stays }))
+                    .map(|row| serde_json::json!({ "target": row.target, "run": row.run, "receipts": row.calls, "running": row.running, "switches": row.switches, "removed": row.stays.is_none(), "stays": row.stays }))
                     .collect();
                 ui.print(&format!("{}\n", serde_json::Value::Array(rows)));
             } else {

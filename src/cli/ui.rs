@@ -5,6 +5,7 @@
 
 mod editor;
 mod prompt;
+mod screen;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +17,8 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+
+use screen::Screen;
 
 use crate::effect::{Asker, Question};
 use crate::event::{Event, What};
@@ -90,7 +93,11 @@ impl Ui {
         let style_of = |choice, live| style(choice != ColorChoice::Never, live).with_width(columns);
         let out_style = style_of(AutoStream::choice(&out), live);
         let err_style = style_of(AutoStream::choice(&err), err.is_terminal());
-        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if live {
+            ProgressDrawTarget::term_like_with_hz(Box::new(Screen { width: columns }), 20)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         Self(Arc::new(Inner {
             options,
             error_style: err_style,
@@ -225,16 +232,17 @@ impl Ui {
         if !self.can_ask() {
             return None;
         }
+        let cancel = lock(&self.0.cancel).clone();
+        // After an interrupt it is asked what to do; only a further one closes that question. One that waits for its turn
+        // is closed with the one before it.
+        let mark = cancel.as_ref().map(Cancel::mark).unwrap_or_default();
         let _one = lock(&self.0.asking);
         {
             let mut state = lock(&self.0.state);
             state.clear();
             state.held = Some(String::new());
         }
-        let cancel = lock(&self.0.cancel).clone();
-        // After an interrupt it is asked what to do; only a further one closes that question.
-        let already = cancel.as_ref().is_some_and(Cancel::is_cancelled);
-        let answer = body(&|| !already && cancel.as_ref().is_some_and(Cancel::is_cancelled));
+        let answer = body(&|| cancel.as_ref().is_some_and(|cancel| cancel.is_beyond(mark)));
         let mut state = lock(&self.0.state);
         let held = state.held.take().unwrap_or_default();
         self.0.say(&mut state, &held);
@@ -336,6 +344,10 @@ impl Asker for Ui {
             return Some(safe);
         }
         self.prompting(|interrupted| prompt::question(self.error_style(), question, interrupted))
+    }
+
+    fn is_there(&self) -> bool {
+        self.can_ask()
     }
 }
 

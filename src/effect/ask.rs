@@ -58,6 +58,11 @@ impl Question {
 pub trait Asker: Send + Sync + fmt::Debug {
     /// Returns the answer (`yes` or `no` for a confirmation), or none if nobody is there to ask.
     fn ask(&self, question: &Question) -> Option<String>;
+
+    /// Returns whether somebody is there to ask, who may leave a question open.
+    fn is_there(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody.

@@ -2,8 +2,7 @@
 //! are not there any more to do it. While the process lives and reaches the target it moves the deadline on; the opposite
 //! call disarms it over a new connection, which proves that the way in works; one that fired is found at the next contact.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,11 +11,21 @@ use serde::{Deserialize, Serialize};
 use super::context::{Cx, Run, stem};
 use crate::call::CallKey;
 use crate::error::{Failure, Kind, Result, Stop};
-use crate::event::{DeadmanState, Event, What};
-use crate::journal::{Body, DebtChange, Record};
-use crate::transport::{Cancel, Command};
+use crate::event::{DeadmanState, What};
+use crate::journal::DebtChange;
+use crate::secret::Secret;
+use crate::transport::Command;
 
+mod keep;
 mod shell;
+mod standing;
+mod state;
+
+use keep::keep;
+pub(super) use standing::warn_of_others;
+pub use standing::{Standing, dismiss, standing};
+use state::Armed;
+pub use state::Switches;
 
 /// How long one of our scripts may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,12 +45,22 @@ pub struct Deadman {
 }
 
 /// A switch as an action wants it armed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Switch {
     /// When it fires.
     pub deadman: Deadman,
     /// What takes the change back, as shell text for the target. It ends with 0 if it did.
     pub inverse: String,
+    /// What it reads, by name (letters and `_`): files of mode 0600 in the directory `$UH_FILES`, which are there as long
+    /// as the switch is armed.
+    pub files: BTreeMap<String, Secret>,
+}
+
+impl Switch {
+    /// Makes one whose inverse needs no files.
+    pub fn new(deadman: Deadman, inverse: String) -> Self {
+        Self { deadman, inverse, files: BTreeMap::new() }
+    }
 }
 
 /// What a look at a switch found.
@@ -57,120 +76,6 @@ enum Found {
     Firing,
     /// It took the change back.
     Fired(Timestamp, Option<i32>),
-}
-
-#[derive(Clone, Debug)]
-struct Armed {
-    call: CallKey,
-    target: String,
-    /// The obligation whose end disarms it.
-    key: Option<String>,
-    what: String,
-    deadman: Deadman,
-    due: Timestamp,
-    extended: Instant,
-    /// Whether the target must be asked before anything else is done there.
-    doubt: bool,
-    warned: bool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    armed: BTreeMap<String, Armed>,
-    /// The targets of which a thread moves the deadlines on.
-    kept: BTreeSet<String>,
-    /// The calls that were taken back whole, and whose state nothing else tells.
-    taken: BTreeSet<String>,
-    /// What was found fired by this process, by target.
-    fired: BTreeMap<String, String>,
-}
-
-impl State {
-    /// Remembers a call that was taken back. With an obligation, the opposite call looks by itself whether it is met.
-    fn took(&mut self, call: &CallKey, key: Option<&str>, now: &DeadmanState) {
-        if matches!(now, DeadmanState::Fired { status: Some(0), .. }) && key.is_none() {
-            self.taken.insert(call.to_string());
-        }
-    }
-}
-
-/// The switches of a run.
-#[derive(Debug, Default)]
-pub struct Switches(Mutex<State>);
-
-impl Switches {
-    /// Reads from a run's records which ones may still be armed.
-    pub fn new(records: &[Record]) -> Self {
-        let mut state = State::default();
-        for record in records {
-            let Body::Deadman { call, target, key, what, after_ms, fixed, state: now } =
-                &record.body
-            else {
-                continue;
-            };
-            match now {
-                DeadmanState::Arming { due } | DeadmanState::Armed { due, .. } => {
-                    let armed = Armed {
-                        call: call.clone(),
-                        target: target.clone(),
-                        key: key.clone(),
-                        what: what.clone(),
-                        deadman: Deadman { after_ms: *after_ms, fixed: *fixed },
-                        due: *due,
-                        extended: Instant::now(),
-                        doubt: true,
-                        warned: false,
-                    };
-                    state.taken.remove(&call.to_string());
-                    state.armed.insert(call.to_string(), armed);
-                }
-                _ => {
-                    state.armed.remove(&call.to_string());
-                    state.took(call, key.as_deref(), now);
-                }
-            }
-        }
-        Self(Mutex::new(state))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the target anew before the next call on it: the way to it was broken.
-    pub(super) fn doubt(&self, target: &str) {
-        self.state().armed.values_mut().filter(|it| it.target == target).for_each(|it| {
-            it.doubt = true;
-        });
-    }
-
-    fn doubtful(&self, target: &str, now: Timestamp) -> Vec<Armed> {
-        let state = self.state();
-        let all = state.armed.values().filter(|it| it.target == target);
-        all.filter(|it| it.doubt || it.due <= now).cloned().collect()
-    }
-
-    /// Returns what was found fired on the target by this process.
-    pub(super) fn fired(&self, target: &str) -> Option<String> {
-        self.state().fired.get(target).cloned()
-    }
-
-    fn of(&self, target: &str, key: &str) -> Vec<Armed> {
-        let state = self.state();
-        let all = state.armed.values().filter(|it| it.target == target);
-        all.filter(|it| it.key.as_deref() == Some(key)).cloned().collect()
-    }
-
-    /// Says which are armed, and until when, for people.
-    pub fn armed(&self) -> Vec<String> {
-        let state = self.state();
-        let all = state.armed.values();
-        all.map(|it| {
-            let due = it.due.strftime("%Y-%m-%d %H:%M:%S UTC");
-            format!("{} on {} is taken back at {due}", it.what, it.target)
-        })
-        .collect()
-    }
 }
 
 fn id(run: &Run, call: &CallKey) -> String {
@@ -191,15 +96,7 @@ fn note(cx: &Cx<'_>, it: &Armed, now: DeadmanState) -> Result<()> {
     let run = cx.lane.run();
     let met = matches!(now, DeadmanState::Fired { status: Some(0), .. });
     let closes = it.key.clone().filter(|_| met);
-    let body = Body::Deadman {
-        call: it.call.clone(),
-        target: it.target.clone(),
-        key: it.key.clone(),
-        what: it.what.clone(),
-        after_ms: it.deadman.after_ms,
-        fixed: it.deadman.fixed,
-        state: now.clone(),
-    };
+    let body = it.record(now.clone());
     let debts = closes
         .iter()
         .map(|key| DebtChange::Close { target: it.target.clone(), key: key.clone() })
@@ -222,26 +119,27 @@ fn note(cx: &Cx<'_>, it: &Armed, now: DeadmanState) -> Result<()> {
 pub(super) fn arm(cx: &Cx<'_>, switch: &Switch, key: Option<String>, what: String) -> Result<()> {
     let run = cx.lane.run();
     let deadman = switch.deadman;
-    let mut armed = Armed {
-        call: cx.call.clone(),
-        target: cx.target.name.clone(),
-        key,
-        what,
-        deadman,
-        due: due(run, deadman),
-        extended: Instant::now(),
-        doubt: true,
-        warned: false,
-    };
+    let target = cx.target.name.clone();
+    let mut armed = Armed::new(cx.call.clone(), target, key, what, deadman, due(run, deadman));
     note(cx, &armed, DeadmanState::Arming { due: armed.due })?;
     {
         let mut state = run.switches.state();
         state.taken.remove(&cx.call.to_string());
         state.armed.insert(cx.call.to_string(), armed.clone());
     }
-    let words = [id(run, cx.call), seconds(deadman), shell::FIRE.to_owned(), armed.what.clone()];
-    let command =
-        Command::script(&shell::arm(), words).stdin(switch.inverse.as_bytes()).timeout(Some(LIMIT));
+    let files = switch.files.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let what = armed.what.replace('\n', " ");
+    let words = [
+        id(run, cx.call),
+        seconds(deadman),
+        shell::FIRE.to_owned(),
+        what,
+        files,
+        run.locks.dir.clone(),
+    ];
+    let command = Command::script(&shell::arm(), words)
+        .stdin(shell::bundle(&switch.inverse, &switch.files))
+        .timeout(Some(LIMIT));
     let exit = cx.quiet(&command)?;
     let said = exit.out();
     let by = said.lines().find_map(|line| line.strip_prefix("armed "));
@@ -260,6 +158,7 @@ pub(super) fn arm(cx: &Cx<'_>, switch: &Switch, key: Option<String>, what: Strin
         "at" => ("at", true),
         _ => ("sh", false),
     };
+    armed.by = Some((by.to_owned(), reboot));
     let now = DeadmanState::Armed { due: armed.due, by: by.to_owned(), reboot };
     note(cx, &armed, now)?;
     run.switches.state().armed.insert(cx.call.to_string(), armed);
@@ -272,10 +171,14 @@ pub(super) fn look(cx: &Cx<'_>) -> Result<()> {
     let run = cx.lane.run();
     for it in run.switches.doubtful(&cx.target.name, run.clock.now()) {
         let since = Instant::now();
+        let mut told = false;
         let found = loop {
             let found = parse(&cx.read_script(&shell::look(), [id(run, &it.call)])?);
             if found != Found::Firing || since.elapsed() > FIRING {
                 break found;
+            }
+            if !std::mem::replace(&mut told, true) {
+                cx.warn(format!("a dead-man switch is just firing, waiting for it: {}", it.what));
             }
             cx.sleep(TICK)?;
         };
@@ -317,9 +220,12 @@ fn settle(cx: &Cx<'_>, it: &Armed, found: Found) -> Result<()> {
         }
     }
     if found != Found::Firing {
-        // It is on record now; what is left of it on the target is of no use to anybody.
+        // It is on record now; what is left of it on the target is of no use to anybody, whoever holds the target.
         let clear = Command::script(&shell::disarm(), [id(run, &it.call), "clear".to_owned()]);
-        cx.quiet(&clear.timeout(Some(LIMIT)))?;
+        cx.target
+            .transport
+            .exec(&clear.timeout(Some(LIMIT)), &run.cancel, &mut |_, _| {})
+            .map_err(|error| cx.failed(error, None))?;
     }
     Ok(())
 }
@@ -393,92 +299,6 @@ pub fn disarm_all(lane: &super::Lane) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Starts the thread that moves the deadlines on a target on, unless there is one. It ends with the run.
-fn keep(run: &Arc<Run>, target: &str) {
-    if !run.switches.state().kept.insert(target.to_owned()) {
-        return;
-    }
-    let (weak, name) = (Arc::downgrade(run), target.to_owned());
-    let thread = std::thread::Builder::new().name(format!("deadman {name}"));
-    let started = thread.spawn(move || {
-        loop {
-            std::thread::sleep(TICK);
-            let Some(run) = weak.upgrade() else { return };
-            for it in run.switches.to_extend(&name) {
-                extend(&run, &it);
-            }
-        }
-    });
-    if started.is_err() {
-        // It fires early rather than never; the next look tells.
-        run.switches.state().kept.remove(target);
-    }
-}
-
-impl Switches {
-    /// Returns whether a call is known to have been taken back by its switch.
-    pub(super) fn has_taken(&self, call: &CallKey) -> bool {
-        self.state().taken.contains(&call.to_string())
-    }
-
-    /// Returns those whose deadline is to be moved on now: a third of the time is over.
-    fn to_extend(&self, target: &str) -> Vec<Armed> {
-        let mut state = self.state();
-        let due = state.armed.values_mut().filter(|it| {
-            let third = Duration::from_millis(it.deadman.after_ms) / 3;
-            it.target == target && !it.deadman.fixed && it.extended.elapsed() >= third
-        });
-        due.map(|it| {
-            it.extended = Instant::now();
-            it.clone()
-        })
-        .collect()
-    }
-}
-
-fn extend(run: &Arc<Run>, it: &Armed) {
-    let words = [id(run, &it.call), seconds(it.deadman)];
-    let limit = Duration::from_millis(it.deadman.after_ms).min(Duration::from_secs(30));
-    let command = Command::script(&shell::extend(), words).timeout(Some(limit));
-    let until = due(run, it.deadman);
-    let said = run.targets.get(&it.target).map_err(|halt| halt.to_string()).and_then(|target| {
-        let exit = target.transport.exec(&command, &Cancel::new(), &mut |_, _| {});
-        exit.map(|exit| exit.out()).map_err(|error| error.to_string())
-    });
-    let mut state = run.switches.state();
-    let Some(armed) = state.armed.get_mut(&it.call.to_string()) else { return };
-    let why = match said {
-        Ok(said) if parse(&said) == Found::Armed => {
-            armed.due = until;
-            armed.warned = false;
-            return;
-        }
-        Ok(_) => {
-            // It fired, or is gone: the next call on the target finds out.
-            armed.doubt = true;
-            return;
-        }
-        Err(why) => why,
-    };
-    let told = std::mem::replace(&mut armed.warned, true);
-    let at = armed.due.strftime("%H:%M:%S UTC").to_string();
-    drop(state);
-    if !told {
-        let text = format!(
-            "the deadline of the dead-man switch cannot be moved on ({why}): {} on {} is taken back at {at}",
-            it.what, it.target
-        );
-        run.send(Event {
-            at: run.clock.now(),
-            run: run.id.clone(),
-            lane: it.call.lane.clone(),
-            step: it.call.step.clone(),
-            target: it.target.clone(),
-            what: What::Warning { text: run.redactor.text(&text) },
-        });
-    }
 }
 
 /// Reads what one of our scripts says. A target that says something else has no switch of ours.

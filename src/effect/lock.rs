@@ -39,7 +39,7 @@ holder() { e= r= p=; { read -r e r p <"$h"; } 2>/dev/null; }
 }
 
 /// `$2` run, `$3` process, `$4` the least epoch, `$5` to `$8` the other lines, `$9` the run that may be displaced, or `*`.
-/// Prints `held EPOCH PATH [DISPLACED]`, or `other` and the record.
+/// Prints `held EPOCH PATH [DISPLACED]` and, where there are any, `switches`; or `other` and the record.
 const TAKE: &str = script!(
     r#"
 umask 022
@@ -49,6 +49,11 @@ t=$d/.$$.new
 write() {
   printf '%s %s %s\n%s\n%s\n%s\n%s\n' "$1" "$2" "$3" "$5" "$6" "$7" "$8" >"$t" || { rm -f "$t"; exit 1; }
 }
+held() {
+  echo "held $*"
+  [ ! -d "/var/tmp/upgrade-host-$u/deadman" ] || echo switches
+  exit 0
+}
 n=0
 while [ "$n" -lt 20 ]; do
   n=$((n+1))
@@ -57,10 +62,10 @@ while [ "$n" -lt 20 ]; do
     [ ! -e "$h" ] || rm -f "$h"
     write "$4" "$2" "$3" "" "$5" "$6" "$7" "$8"
     # A link is made or not: of many takers one wins.
-    if ln "$t" "$h" 2>/dev/null; then rm -f "$t"; echo "held $4 $h"; exit 0; fi
+    if ln "$t" "$h" 2>/dev/null; then rm -f "$t"; held "$4" "$h"; fi
     rm -f "$t"
   elif [ "$r" = "$2" ] && [ "$p" = "$3" ]; then
-    echo "held $e $h"; exit 0
+    held "$e" "$h"
   elif [ "$r" = "$2" ] || [ "$9" = '*' ] || [ "$9" = "$r" ]; then
     was=; [ "$r" = "$2" ] || was=$r
     case $e in ''|*[!0-9]*) e=0 ;; esac
@@ -68,7 +73,7 @@ while [ "$n" -lt 20 ]; do
     write "$e" "$2" "$3" "" "$5" "$6" "$7" "$8"
     mv -f "$t" "$h" || exit
     holder
-    if [ "$r $p" = "$2 $3" ]; then echo "held $e $h $was"; exit 0; fi
+    if [ "$r $p" = "$2 $3" ]; then held "$e" "$h" "$was"; fi
   else
     echo other; head -c 4000 "$h"; exit 0
   fi
@@ -315,8 +320,9 @@ impl Cx<'_> {
                 .exec(&command, &run.cancel, &mut |_, _| {})
                 .map_err(|error| self.failed(error, None))?;
             let out = exit.out();
-            if let Some(line) = out.strip_prefix("held ") {
-                let mut words = line.trim_end_matches('\n').splitn(3, ' ');
+            if let Some(said) = out.strip_prefix("held ") {
+                let (line, more) = said.split_once('\n').unwrap_or((said, ""));
+                let mut words = line.splitn(3, ' ');
                 let mut word = || words.next().unwrap_or_default().to_owned();
                 let (epoch, path, displaced) = (word(), word(), word());
                 if epoch.bytes().all(|byte| byte.is_ascii_digit()) && path.starts_with('/') {
@@ -328,6 +334,9 @@ impl Cx<'_> {
                             "{} was taken over from run {displaced}, which cannot act there any more",
                             self.target.name
                         ));
+                    }
+                    if more.lines().any(|line| line == "switches") {
+                        super::deadman::warn_of_others(self)?;
                     }
                     return Ok(());
                 }

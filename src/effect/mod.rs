@@ -27,7 +27,7 @@ pub use context::{
     Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
     Target, Targets, Window, tail,
 };
-pub use deadman::{Deadman, Switch, Switches, disarm_all, look_all};
+pub use deadman::{Deadman, Standing, Switch, Switches, disarm_all, dismiss, look_all, standing};
 pub use foresee::{Foresight, foresee_rollback};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};

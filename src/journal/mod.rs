@@ -14,11 +14,13 @@ mod cursor;
 mod hold;
 mod record;
 mod sqlite;
+mod switches;
 
 pub use cursor::{Cursor, Recall, Recorded};
 pub use hold::Hold;
 pub use record::{Body, Debt, FORMAT, Inverse, Outcome, Record};
 pub use sqlite::Sqlite;
+pub use switches::{SwitchRow, armed};
 
 /// Why the journal cannot be used. Nothing is done without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -202,6 +204,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the open obligations, newest first.
     fn debts(&self) -> Result<Vec<DebtRow>, JournalError>;
+
+    /// Returns the dead-man switches that may be armed, over all runs, the one that fires first at the top.
+    fn switches(&self) -> Result<Vec<SwitchRow>, JournalError>;
 
     /// Claims the right to drive a run, until the returned value is dropped.
     fn hold(&self, run: &str) -> Result<Hold, JournalError>;

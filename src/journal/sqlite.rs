@@ -1,5 +1,6 @@
 //! The embedded store: `SQLite` in WAL mode with `synchronous=FULL`, one writer thread that commits what has gathered.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::record::{Body, FORMAT, Record};
-use super::{DebtChange, DebtRow, Hold, JournalError, RunInfo, Source, Store};
+use super::{DebtChange, DebtRow, Hold, JournalError, RunInfo, Source, Store, SwitchRow, armed};
 use crate::event::Status;
 use crate::failpoint::Failpoint;
 
@@ -32,6 +33,9 @@ const SCHEMA: &str = "
         locks_out INTEGER NOT NULL, since TEXT NOT NULL, due TEXT, kept TEXT,
         PRIMARY KEY (run, target, key)) WITHOUT ROWID;
 ";
+
+/// What the records of dead-man switches begin with.
+const DEADMAN: &str = "{\"kind\":\"deadman\"*";
 
 /// The acknowledgement of a durable write.
 type Ack = Sender<Result<(), String>>;
@@ -223,26 +227,8 @@ impl Store for Sqlite {
     }
 
     fn records(&self, run: &str) -> Result<Vec<Record>, JournalError> {
-        let connection = self.reader()?;
-        let mut statement = connection
-            .prepare("SELECT seq, at, body FROM records WHERE run = ? ORDER BY seq")
-            .map_err(|error| self.io(error))?;
-        let rows = statement
-            .query_map([run], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-            })
-            .map_err(|error| self.io(error))?;
-        rows.map(|row| {
-            let (seq, at, body) = row.map_err(|error| self.io(error))?;
-            let damaged =
-                |what: String| self.io(format!("record {seq} of run {run} is damaged: {what}"));
-            Ok(Record {
-                seq: u64::try_from(seq).map_err(|error| damaged(error.to_string()))?,
-                at: at.parse().map_err(|error: jiff::Error| damaged(error.to_string()))?,
-                body: serde_json::from_str(&body).map_err(|error| damaged(error.to_string()))?,
-            })
-        })
-        .collect()
+        let found = self.select("WHERE run = ?", [run])?;
+        Ok(found.into_iter().map(|(_, record)| record).collect())
     }
 
     fn runs(&self) -> Result<Vec<RunInfo>, JournalError> {
@@ -325,6 +311,17 @@ impl Store for Sqlite {
         rows.map(|row| row.map_err(|error| self.io(error))).collect()
     }
 
+    fn switches(&self) -> Result<Vec<SwitchRow>, JournalError> {
+        let mut by_run: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+        for (run, record) in self.select("WHERE body GLOB ?", [DEADMAN])? {
+            by_run.entry(run).or_default().push(record);
+        }
+        let mut rows: Vec<_> =
+            by_run.iter().flat_map(|(run, records)| armed(run, records)).collect();
+        rows.sort_by_key(|row| row.due);
+        Ok(rows)
+    }
+
     fn hold(&self, run: &str) -> Result<Hold, JournalError> {
         Hold::take(&self.locks, run)
     }
@@ -343,6 +340,38 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    /// Reads the records that a condition with one parameter chooses, each with its run, in order.
+    fn select(
+        &self,
+        condition: &str,
+        parameter: [&str; 1],
+    ) -> Result<Vec<(String, Record)>, JournalError> {
+        let connection = self.reader()?;
+        let mut statement = connection
+            .prepare(&format!(
+                "SELECT run, seq, at, body FROM records {condition} ORDER BY run, seq"
+            ))
+            .map_err(|error| self.io(error))?;
+        let rows = statement
+            .query_map(parameter, |row| {
+                let run: String = row.get(0)?;
+                Ok((run, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+            })
+            .map_err(|error| self.io(error))?;
+        rows.map(|row| {
+            let (run, seq, at, body) = row.map_err(|error| self.io(error))?;
+            let damaged =
+                |what: String| self.io(format!("record {seq} of run {run} is damaged: {what}"));
+            let record = Record {
+                seq: u64::try_from(seq).map_err(|error| damaged(error.to_string()))?,
+                at: at.parse().map_err(|error: jiff::Error| damaged(error.to_string()))?,
+                body: serde_json::from_str(&body).map_err(|error| damaged(error.to_string()))?,
+            };
+            Ok((run, record))
+        })
+        .collect()
+    }
+
     fn find_sources(
         &self,
         connection: &Connection,

@@ -24,12 +24,12 @@ const FAILURES_IN_A_ROW: u32 = 5;
 const VERBS: &[(&str, &str)] = &[
     ("users", "list users"),
     ("user_set", "suspend or resume users"),
-    ("user_set_command", "say as a command how users are resumed, which `deadman` needs"),
+    ("users_set_command", "say by commands how users are resumed, which `deadman` needs"),
     ("replication", "tell how the replication stands"),
     ("replication_set", "switch the replication"),
     (
         "replication_set_command",
-        "say as a command how the replication is switched, which `deadman` needs",
+        "say by commands how the replication is switched, which `deadman` needs",
     ),
     ("jobs", "list running jobs"),
     ("health", "check the health of its application"),

@@ -75,6 +75,9 @@ impl Query for Answer {
             return Ok(default);
         }
         run.asker.ask(&self.0).ok_or_else(|| {
+            if run.cancel.is_cancelled() {
+                return Stop::Cancelled.into();
+            }
             let why = format!("a question needs an answer: {}", self.0.text());
             Stop::Paused(Pause { why, until: None, unknown: false }).into()
         })

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::app::verb;
 use super::bridge::{Field, Options, RhaiResultOf, Type, field, type_name};
-use crate::effect::{App, Cx, Deadman};
+use crate::effect::{App, Cx, Deadman, SecretRef, Switch};
 use crate::error::{Failure, Result};
+use crate::secret::Secret;
 use crate::transport::Command;
 use crate::units;
 
@@ -89,30 +90,83 @@ struct Said {
     dir: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, Value>,
+    #[serde(default)]
+    files: BTreeMap<String, Value>,
 }
 
-/// Asks an adapter how it does something as a command on the target, and returns that as shell text.
-pub(super) fn adapter_text(
+/// One command, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    Many(Vec<Said>),
+    One(Said),
+}
+
+/// Asks an adapter how it does something by commands on the target, and makes that the inverse of a switch.
+pub(super) fn by_adapter(
     cx: &Cx<'_>,
     app: &App,
     name: &str,
     arguments: &[Value],
-) -> Result<String> {
-    let said: Said = verb(cx, app, name, arguments)?;
-    let mut command = Command::shell(said.line);
-    command.dir = said.dir;
-    for (name, value) in said.env {
-        let text = match value {
-            Value::String(text) => text,
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => {
-                let message = format!(
-                    "`deadman` would leave `{name}` on the target, which is a secret or no text"
-                );
-                return Err(Failure::input(message).with_target(&cx.target.name).into());
-            }
-        };
-        command.env.push((name, text));
+    deadman: Deadman,
+) -> Result<Switch> {
+    let all = match verb(cx, app, name, arguments)? {
+        OneOrMany::Many(all) => all,
+        OneOrMany::One(one) => vec![one],
+    };
+    let wrong = |message: String| Failure::input(message).with_target(&cx.target.name);
+    let mut files = BTreeMap::new();
+    let mut inverse = "failed=0\n".to_owned();
+    for said in all {
+        for (name, value) in said.files {
+            check_file(&name, files.contains_key(&name)).map_err(wrong)?;
+            files.insert(name, content(cx, value)?);
+        }
+        let mut command = Command::shell(said.line);
+        command.dir = said.dir;
+        for (name, value) in said.env {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                _ => {
+                    return Err(wrong(format!(
+                        "`deadman` would leave `{name}` on the target, which is a secret or no text"
+                    ))
+                    .into());
+                }
+            };
+            command.env.push((name, text));
+        }
+        inverse.push_str(&text(&command)?);
+        inverse.push_str(" || failed=1\n");
     }
-    text(&command)
+    inverse.push_str("exit $failed\n");
+    Ok(Switch { deadman, inverse, files })
+}
+
+fn check_file(name: &str, known: bool) -> Result<(), String> {
+    if known {
+        return Err(format!("`files`: there are two named `{name}`"));
+    }
+    let fits = |letter: u8| letter.is_ascii_lowercase() || letter == b'_';
+    if name.is_empty() || name == "inverse" || !name.bytes().all(fits) {
+        return Err(format!("`files`: `{name}` is no name; a to z and _ may be in it"));
+    }
+    Ok(())
+}
+
+/// What is to be in a file: text, or a secret of one line.
+fn content(cx: &Cx<'_>, value: Value) -> Result<Secret> {
+    if let Value::String(text) = value {
+        return Ok(Secret::new(text));
+    }
+    let reference: SecretRef = serde_json::from_value(value)
+        .map_err(|_| Failure::input("`files`: what is in a file is text or a secret"))?;
+    let secret = cx.secret(&reference)?;
+    if secret.reveal().contains(['\n', '\r', '\0']) {
+        let message =
+            format!("`deadman`: the secret `{}` holds a line break or NUL", reference.name);
+        return Err(Failure::input(message).into());
+    }
+    Ok(secret)
 }

@@ -149,6 +149,7 @@ impl Drain {
                 default: None,
             };
             match cx.lane.run().asker.ask(&question) {
+                None if cx.lane.run().cancel.is_cancelled() => return Err(Stop::Cancelled.into()),
                 None => {
                     let why = format!("on {} {still}; `resume` waits again", cx.target.name);
                     return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());

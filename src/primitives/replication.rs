@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::app::{Patience, can, current, millis, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
-use super::deadman::{DEADMAN, adapter_text, deadman};
+use super::deadman::{DEADMAN, by_adapter, deadman};
 use super::flow;
 use super::pace::Pace;
 use crate::call::Access;
@@ -52,7 +52,7 @@ const REPLICATION: Primitive = Primitive {
     ],
     returns: "bool: true if it changed something",
     example: r#"replication(false, #{ keep_off: "it is the safety copy until checkout" });"#,
-    failure: "`input` if `deadman` is given and the adapter cannot say as a command how it is switched on (`command` can, `ahsay_obs` with `driver` = `command`); `check` if the application still says otherwise at the end; what the adapter fails with.",
+    failure: "`input` if `deadman` is given and the adapter cannot say by commands on the target how it is switched on (`command` can, `ahsay_obs` with `driver` = `file` or `command`); `check` if the application still says otherwise at the end; what the adapter fails with.",
     plan: "Says how it stands and what would change.",
     undo: "Sets it back; with `keep_off` it only makes sure that the application answers. Off, it is owed until it is on again.",
     resume: "Looks again; switches if it is not so yet.",
@@ -295,8 +295,8 @@ impl Action for Switch {
     ) -> Result<Option<crate::effect::Switch>> {
         let off = !self.is_so(before.as_ref());
         let Some(deadman) = self.deadman.filter(|_| off) else { return Ok(None) };
-        let line = adapter_text(cx, &self.app, "replication_set_command", &[json!(!self.on)])?;
-        Ok(Some(crate::effect::Switch { deadman, inverse: line + "\n" }))
+        let on = json!(!self.on);
+        by_adapter(cx, &self.app, "replication_set_command", &[on], deadman).map(Some)
     }
 
     fn owes(&self, before: &Option<Standing>) -> Owes {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::event::Event;
-use crate::journal::{DebtRow, RunInfo};
+use crate::journal::{DebtRow, RunInfo, SwitchRow};
 
 /// Returns an event as one line, without its end.
 pub fn event(event: &Event) -> String {
@@ -36,11 +36,17 @@ pub fn runs(runs: &[RunInfo], held: &dyn Fn(&str) -> bool) -> Value {
         .collect()
 }
 
-/// Returns the open obligations as an array: `target what since run due by`, and more.
-pub fn debts(debts: &[DebtRow], now: Timestamp) -> Value {
+/// Returns the open obligations as an array: `target what since run due overdue by`, and more. `switch` is null, or the dead-man
+/// switch that meets it without us: when it `fires`, and what waits on the target, `by`.
+pub fn debts(debts: &[DebtRow], switches: &[SwitchRow], now: Timestamp) -> Value {
     debts
         .iter()
         .map(|debt| {
+            let switch = switches.iter().find(|it| {
+                it.run == debt.run
+                    && it.target == debt.target
+                    && it.key.as_deref() == Some(&debt.key)
+            });
             json!({
                 "target": debt.target,
                 "what": debt.what,
@@ -51,6 +57,7 @@ pub fn debts(debts: &[DebtRow], now: Timestamp) -> Value {
                 "by": debt.by,
                 "locks_out": debt.locks_out,
                 "kept": debt.kept,
+                "switch": switch.map(|it| json!({ "fires": it.due, "by": it.by })),
             })
         })
         .collect()
@@ -90,7 +97,22 @@ mod tests {
             locks_out: false,
             kept: Some("until checkout".into()),
         };
-        insta::assert_snapshot!(debts(&[debt], Timestamp::UNIX_EPOCH), @r#"[{"target":"obs1","what":"replication on","since":"1970-01-01T00:00:00Z","run":"20261122-2020-k3f9","due":null,"overdue":false,"by":"root","locks_out":false,"kept":"until checkout"}]"#);
+        let switch = SwitchRow {
+            run: debt.run.clone(),
+            call: "main//replication#1".into(),
+            target: "obs1".into(),
+            key: Some("replication".into()),
+            what: "switch replication off".into(),
+            due: Timestamp::UNIX_EPOCH,
+            after_ms: 60_000,
+            fixed: false,
+            by: Some("systemd".into()),
+        };
+        insta::assert_snapshot!(debts(std::slice::from_ref(&debt), &[], Timestamp::UNIX_EPOCH), @r#"[{"target":"obs1","what":"replication on","since":"1970-01-01T00:00:00Z","run":"20261122-2020-k3f9","due":null,"overdue":false,"by":"root","locks_out":false,"kept":"until checkout","switch":null}]"#);
+        assert_eq!(
+            debts(&[debt], &[switch], Timestamp::UNIX_EPOCH)[0]["switch"],
+            json!({ "fires": "1970-01-01T00:00:00Z", "by": "systemd" })
+        );
     }
 
     #[test]

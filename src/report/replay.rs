@@ -1,7 +1,7 @@
 //! A recorded run as the events that it told when it ran, so that every report of a run that goes on also shows one
 //! that is over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,6 +50,8 @@ struct Replay<'a> {
     silent: Option<Event>,
     /// Steps that no record tells of, but a call stands in: of a process that was cut off, or of an old journal.
     made: Vec<(&'a str, &'a str)>,
+    /// The calls whose dead-man switches are armed.
+    armed: HashSet<&'a CallKey>,
 }
 
 /// Adds up the time during which at least one lock-out stood.
@@ -82,6 +84,7 @@ impl<'a> Replay<'a> {
             began: false,
             silent: None,
             made: Vec::new(),
+            armed: HashSet::new(),
         }
     }
 
@@ -148,8 +151,17 @@ impl<'a> Replay<'a> {
                 self.ended(at, call, &open, outcome);
             }
             Body::Deadman { call, target, key, what, state, .. } => {
-                if let DeadmanState::Arming { .. } = state {
-                    return;
+                match state {
+                    DeadmanState::Arming { .. } => {
+                        self.armed.remove(call);
+                        return;
+                    }
+                    // Once more: its deadline was moved on.
+                    DeadmanState::Armed { .. } if !self.armed.insert(call) => return,
+                    DeadmanState::Armed { .. } => {}
+                    _ => {
+                        self.armed.remove(call);
+                    }
                 }
                 let (step, what) = (&call.step, what.clone());
                 let state = state.clone();

@@ -9,7 +9,7 @@ use super::words::ago;
 use super::{events_of, table};
 use crate::call::Access;
 use crate::event::{Status, What};
-use crate::journal::{Body, Cursor, DebtRow, Outcome, Record, Recorded, RunInfo};
+use crate::journal::{Body, Cursor, DebtRow, Outcome, Record, Recorded, RunInfo, armed};
 
 /// What [`show`] shows.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,12 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
         if let Some(kept) = &debt.kept {
             line.push(Tone::Dim, &format!(", kept: {kept}"));
         }
+        lines.push(line);
+    }
+    for it in armed(&run.id, records) {
+        let mut line = fact("armed", Tone::Warn, format!("dead-man switch for {}", it.what));
+        let fires = table::fires(style, &it, held, now);
+        line.push(Tone::Plain, &format!(" on {}, fires {fires}", it.target));
         lines.push(line);
     }
     if typed(run) && !held && run.status != Status::RolledBack {

@@ -11,7 +11,7 @@ use super::line::{Tone, clean};
 use super::style::Style;
 use super::words::{ago, between};
 use crate::event::Status;
-use crate::journal::{DebtRow, RunInfo};
+use crate::journal::{DebtRow, RunInfo, SwitchRow};
 use crate::units::say_duration;
 
 /// A target, as `hosts` lists it.
@@ -80,6 +80,8 @@ pub struct Kept {
     pub calls: u32,
     /// How many of them still run.
     pub running: u32,
+    /// How many dead-man switches of it are there.
+    pub switches: usize,
     /// Why it stays; none if it was removed.
     pub stays: Option<String>,
 }
@@ -143,7 +145,7 @@ pub fn kept(style: &Style, kept: &[Kept]) -> String {
     if kept.is_empty() {
         return "nothing is left there\n".to_owned();
     }
-    let mut table = table(style, &["target", "run", "receipts", "running", ""]);
+    let mut table = table(style, &["target", "run", "receipts", "running", "switches", ""]);
     for one in kept {
         let (word, tone) = match &one.stays {
             None => ("removed".to_owned(), Tone::Good),
@@ -154,6 +156,7 @@ pub fn kept(style: &Style, kept: &[Kept]) -> String {
             cell(style, &one.run, Tone::Plain),
             cell(style, &one.calls.to_string(), Tone::Plain),
             cell(style, &one.running.to_string(), Tone::Plain),
+            cell(style, &one.switches.to_string(), Tone::Plain),
             cell(style, &word, tone),
         ]);
     }
@@ -226,6 +229,39 @@ pub fn debts(style: &Style, debts: &[DebtRow], now: Timestamp) -> String {
         table.add_row(row);
     }
     finished(&table)
+}
+
+/// Lists the dead-man switches that may be armed; nothing if there are none. `held` says whether a live process drives a
+/// run.
+pub fn switches(
+    style: &Style,
+    switches: &[SwitchRow],
+    held: &dyn Fn(&str) -> bool,
+    now: Timestamp,
+) -> String {
+    if switches.is_empty() {
+        return String::new();
+    }
+    let mut table = table(style, &["target", "dead-man switch for", "fires", "run"]);
+    for it in switches {
+        table.add_row(vec![
+            cell(style, &it.target, Tone::Strong),
+            cell(style, &it.what, Tone::Plain),
+            cell(style, &fires(style, it, held(&it.run), now), Tone::Warn),
+            cell(style, &it.run, Tone::Plain),
+        ]);
+    }
+    finished(&table)
+}
+
+/// Says when a dead-man switch fires, as far as a journal knows.
+pub(super) fn fires(style: &Style, it: &SwitchRow, held: bool, now: Timestamp) -> String {
+    if held && !it.fixed {
+        let after = say_duration(Duration::from_millis(it.after_ms));
+        return format!("{after} after the run is gone");
+    }
+    let at = format!("{} ({})", style.date(it.due), ago(it.due, now));
+    if it.due <= now { format!("was to fire {at}") } else { at }
 }
 
 /// Lists targets.

@@ -1,4 +1,4 @@
-//! What runs that nobody takes up any more left on targets: receipts, and what was kept for undo.
+//! What runs that nobody takes up any more left on targets: receipts, what was kept for undo, dead-man switches.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::error::SessionError;
 use super::inventory::Choice;
 use super::open::{Session, Voice};
 use super::prepare;
-use crate::effect::{Target, Targets, tail};
+use crate::effect::{Standing, Target, Targets, dismiss, standing, tail};
 use crate::error::{Failure, Kind};
 use crate::event::Status;
 use crate::journal::Store;
@@ -21,6 +21,8 @@ pub struct Left {
     pub target: String,
     /// What is there.
     pub kept: Kept,
+    /// The dead-man switches of it that are there.
+    pub switches: Vec<Standing>,
     /// Why it stays; none if it was removed.
     pub stays: Option<Why>,
 }
@@ -69,14 +71,12 @@ impl Session {
         for name in choice.among(&inventory)? {
             let target = inventory.get(&name)?;
             prepare::reach_one(&target, &voice.cancel)?;
-            let kept = receipt::list(&*target.transport, &voice.cancel)
-                .map_err(|error| failed(&name, &error))?;
-            for kept in kept {
-                let stays = match self.needed(&kept) {
+            for mut left in left_on(&target, voice).map_err(|error| failed(&name, &error))? {
+                left.stays = match self.needed(&left.kept) {
                     Some(why) if !force => Some(why),
-                    _ => remove(&target, &kept, voice),
+                    _ => remove(&target, &left, voice),
                 };
-                all.push(Left { target: name.clone(), kept, stays });
+                all.push(left);
             }
         }
         Ok(all)
@@ -96,7 +96,30 @@ impl Session {
     }
 }
 
-fn remove(target: &Target, kept: &Kept, voice: &Voice) -> Option<Why> {
+/// Lists what is on a target, by run.
+fn left_on(target: &Target, voice: &Voice) -> Result<Vec<Left>, TransportError> {
+    let left =
+        |kept: Kept| Left { target: target.name.clone(), kept, switches: Vec::new(), stays: None };
+    let kept = receipt::list(&*target.transport, &voice.cancel)?;
+    let mut all: Vec<Left> = kept.into_iter().map(left).collect();
+    for it in standing(target, None, &voice.cancel)? {
+        let at = all.iter().position(|left| left.kept.run == it.run).unwrap_or_else(|| {
+            let run = it.run.clone();
+            all.push(left(Kept { run, user: 0, calls: 0, running: 0 }));
+            all.len() - 1
+        });
+        all[at].switches.push(it);
+    }
+    Ok(all)
+}
+
+fn remove(target: &Target, left: &Left, voice: &Voice) -> Option<Why> {
+    for it in &left.switches {
+        if let Err(why) = dismiss(target, it, &voice.cancel) {
+            return Some(Why::Failed(why));
+        }
+    }
+    let kept = &left.kept;
     let limit = Some(Duration::from_secs(120));
     let user = kept.user.to_string();
     let own = Command::script(primitives::clean_script(), [kept.run.as_str()]).timeout(limit);

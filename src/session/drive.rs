@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::interactive::{self, Piece};
+use crate::call::Access;
 use crate::effect::{
     App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
     ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, foresee_rollback,
@@ -478,8 +479,18 @@ impl Ending<'_> {
 
     /// Asks what an interrupt leads to.
     fn interrupt(&self) -> &'static str {
-        if self.setup.mode == Mode::Plan || self.setup.cancel.wants_pause() {
+        let cancel = &self.setup.cancel;
+        if self.setup.mode == Mode::Plan || cancel.wants_pause() {
             return PAUSE;
+        }
+        let otherwise =
+            if self.setup.on_interrupt == OnInterrupt::RollBack { ROLL_BACK } else { PAUSE };
+        // Twice is at once; and who is not at the terminal is not asked.
+        if cancel.level() > 1 {
+            return PAUSE;
+        }
+        if cancel.is_unattended() {
+            return otherwise;
         }
         let question = Question::Choose {
             text: "Interrupted. What now?".to_owned(),
@@ -489,7 +500,9 @@ impl Ending<'_> {
         match self.setup.asker.ask(&question).as_deref() {
             Some(ROLL_BACK) => ROLL_BACK,
             Some(GO_ON) => GO_ON,
-            None if self.setup.on_interrupt == OnInterrupt::RollBack => ROLL_BACK,
+            // Ctrl-C at this question: twice is at once.
+            None if cancel.wants_pause() || self.setup.asker.is_there() => PAUSE,
+            None => otherwise,
             _ => PAUSE,
         }
     }
@@ -507,9 +520,7 @@ impl Ending<'_> {
         let (status, message) = match &stop {
             Stop::Paused(pause) if pause.unknown => (Status::Unknown, pause.why.clone()),
             Stop::Paused(pause) => (Status::Paused, pause.why.clone()),
-            Stop::Cancelled => {
-                (Status::Paused, "interrupted; nothing more is under way".to_owned())
-            }
+            Stop::Cancelled => (Status::Paused, self.interrupted()?),
             Stop::Fired(why) => (
                 Status::Paused,
                 format!(
@@ -519,6 +530,33 @@ impl Ending<'_> {
             stop => (Status::Paused, stop.to_string()),
         };
         self.end(status, message, None, Some(stop), calls)
+    }
+
+    /// Says how an interrupted run was left.
+    fn interrupted(&self) -> Result<String> {
+        let cancel = &self.setup.cancel;
+        let by = if cancel.wants_pause() { "another operator asked for it" } else { "interrupted" };
+        let records = match &self.setup.store {
+            Some(store) => store.records(&self.setup.info.id)?,
+            None => Vec::new(),
+        };
+        let cursor = Cursor::new(&records, false);
+        let open: Vec<_> = cursor
+            .all()
+            .iter()
+            .filter(|call| call.outcome.is_none() && call.access == Access::Change)
+            .map(|call| format!("{} on {}", call.summary, call.target))
+            .collect();
+        let open = open.join("; ");
+        Ok(match (open.as_str(), cancel.level() > 1) {
+            ("", _) => format!("{by}; nothing is under way"),
+            (open, false) => {
+                format!("{by}; this was ended half-way, `resume` looks what became of it: {open}")
+            }
+            (open, true) => format!(
+                "{by} at once; this may still be under way, `resume` finds out what became of it: {open}"
+            ),
+        })
     }
 
     /// Undoes everything, newest first.
@@ -538,7 +576,11 @@ impl Ending<'_> {
                     Stop::Paused(pause) => pause.why.clone(),
                     stop => format!("undo was interrupted ({stop}); `resume` goes on with it"),
                 };
-                return self.end(Status::Paused, message, failure, Some(stop), Vec::new());
+                let status = match &stop {
+                    Stop::Paused(pause) if pause.unknown => Status::Unknown,
+                    _ => Status::Paused,
+                };
+                return self.end(status, message, failure, Some(stop), Vec::new());
             }
             Err(Halt::Failure(failure)) => Undone { failed: vec![*failure], ..Undone::default() },
         };

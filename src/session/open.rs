@@ -14,7 +14,7 @@ use super::secrets::PromptSecret;
 use super::{interactive, prepare};
 use crate::effect::{Asker, Chosen, Mode};
 use crate::event::{Event, Status};
-use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store};
+use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store, SwitchRow};
 use crate::primitives;
 use crate::script::{self, Problem, Runbook, ScriptError};
 use crate::transport::Cancel;
@@ -325,6 +325,14 @@ impl Session {
     /// If the journal cannot be read.
     pub fn debts(&self) -> Result<Vec<DebtRow>, SessionError> {
         Ok(self.store.debts()?)
+    }
+
+    /// Returns the dead-man switches that may be armed, over all runs, the one that fires first at the top.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn switches(&self) -> Result<Vec<SwitchRow>, SessionError> {
+        Ok(self.store.switches()?)
     }
 
     /// Returns a run and its records.

@@ -1,6 +1,8 @@
 //! The shipped adapters of applications against real processes: `ahsay_obs` against the simulated server, `command`
 //! against shell scripts.
 
+mod deadman;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -297,7 +297,7 @@ fn the_reference_is_data_too() {
     let all = all.as_array().unwrap().clone();
     assert!(all.len() > 50);
     assert_eq!(keys(&all[0]), ["name", "family", "signature", "summary", "example"]);
-    assert_eq!(cli.run(&["doc", "service", "--json"]).json().as_array().unwrap().len(), 4);
+    assert_eq!(cli.run(&["doc", "service", "--json"]).json().as_array().unwrap().len(), 5);
     assert_snapshot!(cli.show(&["doc", "confirm"]), @r#"
     ### `confirm(question, #{ … }) -> bool`
 

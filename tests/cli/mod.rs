@@ -9,6 +9,7 @@ mod drift;
 mod exec;
 mod hosts;
 mod input;
+mod interrupts;
 mod inventory;
 mod lanes;
 mod locks;

@@ -28,6 +28,16 @@ impl Desk {
         Some(Self { cli, host })
     }
 
+    /// As somebody who is not root, and who has no systemd to arm anything with.
+    fn as_deploy() -> Option<Self> {
+        let desk = Self::new()?;
+        let config = config_toml(&[&desk.host]).replace("\"root\"", "\"deploy\"");
+        desk.cli.write("upgrade-host.toml", &config);
+        // With each boot it is root's alone again.
+        desk.host.ok("chmod 1777 /srv");
+        Some(desk)
+    }
+
     fn arguments<'a>(&'a self, code: &'a str) -> [&'a str; 5] {
         ["-e", code, "--on", self.host.name(), "--json"]
     }
@@ -65,7 +75,7 @@ impl Desk {
             "ls -d /var/tmp/upgrade-host-* /run/upgrade-host /etc/systemd/system/upgrade-host-* \
              /etc/systemd/system/*.wants/upgrade-host-* 2>/dev/null; \
              systemctl list-units --all --plain --no-legend 'upgrade-host-*'; \
-             ps ax -o args | grep '[d]eadman/'; :",
+             ps ax -o args | grep '[d]eadman/'; atq; :",
         );
         assert_eq!(left, "");
     }
@@ -174,6 +184,62 @@ fn the_interface_of_our_own_connection_goes_down_only_with_a_switch_and_comes_ba
     assert!(!desk.there("/srv/off"));
     let said = desk.cli.run(&["rollback", "last", "--json"]);
     assert_eq!(said.code, Some(0), "{said:?}");
+    desk.nothing_is_left();
+    desk.host.reset();
+}
+
+/// What waits for the run, as its events tell it.
+fn by(said: &Said) -> String {
+    let events = said.events();
+    let armed = events.iter().find(|event| event["what"]["state"]["deadman"] == "armed").unwrap();
+    armed["what"]["state"]["by"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn who_is_not_root_gets_it_fired_by_at_also_after_a_reboot() {
+    let Some(desk) = Desk::as_deploy() else { return };
+    let code = format!(
+        "sh(\"touch /home/deploy/off\", #{{ undo: \"rm /home/deploy/off\", deadman: \"5s\" }}); {PAUSE}"
+    );
+    let mut run = desk.cli.start(&desk.arguments(&code));
+    Desk::wait("it is held", || desk.there("/srv/held"));
+    run.kill().unwrap();
+    assert_eq!(by(&desk.cli.end(run)), "at");
+    desk.host.kill();
+    assert!(!desk.host.tree(&["/home/deploy/off"]).is_empty());
+    desk.host.boot();
+
+    Desk::wait("it is taken back", || !desk.there("/home/deploy/off"));
+
+    let said = desk.resume(7);
+    assert_eq!(Desk::states(&said), ["fired"]);
+    desk.host.ok("touch /srv/go");
+    let said = desk.resume(0);
+    assert_eq!(Desk::states(&said), ["armed", "disarmed"]);
+    desk.nothing_is_left();
+    desk.host.ok("chmod 755 /srv");
+}
+
+#[test]
+fn without_systemd_and_at_a_process_waits() {
+    let Some(desk) = Desk::as_deploy() else { return };
+    desk.host.ok("systemctl stop atd");
+    let code = format!(
+        "sh(\"touch /home/deploy/off\", #{{ undo: \"rm /home/deploy/off\", deadman: \"5s\" }}); {PAUSE}"
+    );
+    let mut run = desk.cli.start(&desk.arguments(&code));
+    Desk::wait("it is held", || desk.there("/srv/held"));
+    run.kill().unwrap();
+    assert_eq!(by(&desk.cli.end(run)), "sh");
+    desk.host.cut();
+
+    Desk::wait("it is taken back", || !desk.there("/home/deploy/off"));
+
+    desk.host.heal();
+    let said = desk.resume(7);
+    assert_eq!(Desk::states(&said), ["fired"]);
+    assert_eq!(desk.cli.run(&["rollback", "last"]).code, Some(0));
+    assert!(!desk.there("/home/deploy/off"));
     desk.nothing_is_left();
     desk.host.reset();
 }

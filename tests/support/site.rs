@@ -109,14 +109,7 @@ impl Site {
             home.display()
         );
         site.write("upgrade-host.toml", &config);
-        assert!(
-            Command::new(home.join("bin/startup.sh"))
-                .stdout(Stdio::null())
-                .status()
-                .unwrap()
-                .success()
-        );
-        site.wait("the server starts", || site.alive());
+        site.begin();
         site
     }
 
@@ -257,6 +250,31 @@ impl Site {
             self.port
         );
         self.write("book.rhai", &text);
+    }
+
+    /// Begins a run of the program with more variables.
+    pub(crate) fn start_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Child {
+        self.command(arguments).envs(env.iter().copied()).spawn().unwrap()
+    }
+
+    /// Runs what [`Site::runbook`] wrote, with more variables.
+    pub(crate) fn run_with(&self, verb: &str, env: &[(&str, &str)]) -> Ended {
+        let arguments = [verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"];
+        Ended::of(&self.start_with(&arguments, env).wait_with_output().unwrap())
+    }
+
+    /// Starts the server, and waits until it answers.
+    pub(crate) fn begin(&self) {
+        let mut start = Command::new(self.home().join("bin/startup.sh"));
+        assert!(start.stdout(Stdio::null()).status().unwrap().success());
+        self.wait("the server starts", || self.alive());
+    }
+
+    /// Stops the server, and waits until it is gone.
+    pub(crate) fn stop(&self) {
+        let mut stop = Command::new(self.home().join("bin/shutdown.sh"));
+        let _verified = stop.stdout(Stdio::null()).status().unwrap();
+        self.wait("the server stops", || !self.alive());
     }
 
     /// Runs what [`Site::runbook`] wrote.

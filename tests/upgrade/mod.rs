@@ -1,6 +1,7 @@
 //! The whole upgrade of a simulated server over real ssh, looked at from outside.
 
 mod beyond;
+mod deadman;
 mod failure;
 mod interrupted;
 mod lockout;

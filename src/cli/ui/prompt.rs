@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -15,6 +16,9 @@ use crate::secret::Secret;
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 type Interrupted<'a> = &'a dyn Fn() -> bool;
+
+/// How long the signal that a terminal was closed is waited for.
+const HUNG_UP: Duration = Duration::from_secs(1);
 
 /// Asks for a secret.
 pub(super) fn secret(style: &Style, text: &str, interrupted: Interrupted<'_>) -> Option<Secret> {
@@ -133,6 +137,7 @@ fn read(prompt: &str, echo: bool, interrupted: Interrupted<'_>) -> Option<Editor
     // Only now: what is typed as soon as the question stands there must not be echoed, nor its Ctrl-C kill us.
     show(prompt);
     let mut editor = Editor::default();
+    let mut gone = None;
     let done = loop {
         if interrupted() {
             break None;
@@ -149,6 +154,11 @@ fn read(prompt: &str, echo: bool, interrupted: Interrupted<'_>) -> Option<Editor
         match rustix::io::read(&stdin, &mut byte) {
             Ok(1) => {}
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
+            // The terminal is gone. A signal says so as well, a moment later, and is what closes the question.
+            _ if gone.get_or_insert_with(Instant::now).elapsed() < HUNG_UP => {
+                std::thread::sleep(HUNG_UP / 50);
+                continue;
+            }
             _ => break None,
         }
         match editor.key(byte[0]) {

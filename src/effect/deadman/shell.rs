@@ -1,15 +1,18 @@
-//! What a switch is on the target: a directory of ours with the inverse, the deadline and a claim, and something that
-//! waits. Only a POSIX shell is needed; systemd or at make it survive a reboot.
+//! What a switch is on the target: a directory of ours with the inverse, the files it needs, the deadline and a claim, and
+//! something that waits. Only a POSIX shell is needed; systemd or at make it survive a reboot.
 //!
 //! Whoever makes the hard link `claim` first decides: to `timer` it fires, to `run` it is disarmed. The deadline may be
 //! moved on as long as there is no claim; whoever waits looks at it again after its claim, so that a deadline moved on in
 //! time always counts.
 
+use std::collections::BTreeMap;
+
+use crate::secret::Secret;
+
 /// What every script begins with: finds the directory `$D` of the switch `$1`.
 const HEAD: &str = r#"
 umask 077
 U=$(id -u); B=/var/tmp/upgrade-host-$U; S=$B/deadman; D=$S/$1; N=upgrade-host-deadman-$1.service
-case $1 in ''|*/*|.*) echo "no switch: $1" >&2; exit 2 ;; esac
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
 sound() { [ ! -L "$1" ] && [ -d "$1" ] && [ "$(stat -c %u "$1")" = "$U" ]; }
 waits() {
@@ -85,7 +88,10 @@ while :; do
   [ "$n" -gt 0 ] || break
   rm -f claim
 done
+UH_FILES=$D/files; export UH_FILES
 sh ./inverse </dev/null >out 2>&1; rc=$?
+# A password may be among them.
+rm -rf files
 echo "fired $(date +%s) $rc" >fired.new && mv fired.new fired
 if [ "$1" = systemd ]; then
   name=upgrade-host-deadman-${D##*/}.service
@@ -94,7 +100,28 @@ fi
 exit 0
 "#;
 
-/// Arms. $1 switch, $2 seconds, $3 the text of FIRE, $4 what it is for; the inverse comes over standard input.
+/// The last line of what [`bundle`] makes: without it, a part is missing.
+const END: &str = ".end";
+
+/// Puts the inverse and its files together for the standard input of [`ARM`]: each line with the name of its file before
+/// it. No text of theirs ever is in an argument.
+pub(super) fn bundle(inverse: &str, files: &BTreeMap<String, Secret>) -> Vec<u8> {
+    let parts = files.iter().map(|(name, text)| (name.as_str(), text.reveal()));
+    let mut all = Vec::new();
+    for (name, text) in [("inverse", inverse)].into_iter().chain(parts) {
+        for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            for piece in [name, ":", line, "\n"] {
+                all.extend_from_slice(piece.as_bytes());
+            }
+        }
+    }
+    all.extend_from_slice(END.as_bytes());
+    all.push(b'\n');
+    all
+}
+
+/// Arms. $1 switch, $2 seconds, $3 the text of FIRE, $4 what it is for, $5 the names of the files, $6 the directory of
+/// lock records; what [`bundle`] made comes over standard input.
 const ARM: &str = r#"
 mkdir "$B" 2>/dev/null; sound "$B" || { echo "$B belongs to somebody else" >&2; exit 1; }
 mkdir "$S" 2>/dev/null; sound "$S" || { echo "$S belongs to somebody else" >&2; exit 1; }
@@ -107,7 +134,15 @@ if [ -e "$D" ]; then
   stop; rm -rf "$D" || exit
 fi
 mkdir "$D" && cd "$D" || exit
-cat >inverse && printf '%s' "$3" >fire && echo timer >timer && echo run >run && : >jobs && due "$2" || exit
+# Half of it, or a password, must not stay.
+give_up() { cd /; rm -rf "$D"; exit 1; }
+part() { LC_ALL=C sed -n "s/^$1://p" parts; }
+cat >parts || give_up
+if [ "$(tail -n 1 parts)" != .end ]; then echo 'what is to take it back did not arrive whole' >&2; give_up; fi
+mkdir files && part inverse >inverse || give_up
+for f in $5; do part "$f" >"files/$f" || give_up; done
+rm -f parts
+printf '%s' "$3" >fire && printf '%s\n' "$4" >what && printf '%s\n' "$6" >locks && echo timer >timer && echo run >run && : >jobs && due "$2" || give_up
 started() {
   i=0
   while [ "$i" -lt 50 ]; do
@@ -154,8 +189,7 @@ if command -v setsid >/dev/null 2>&1; then setsid sh "$D/fire" sh </dev/null >/d
 else (trap '' HUP; exec sh "$D/fire" sh) </dev/null >/dev/null 2>&1 &
 fi
 if started; then echo armed sh; exit 0; fi
-rm -rf "$D"
-echo 'neither systemd nor at nor a process in the background can wait on this target' >&2; exit 1
+echo 'neither systemd nor at nor a process in the background can wait on this target' >&2; give_up
 "#;
 
 /// Disarms. $1 switch; $2 is `clear` to remove one that fired and is on record.
@@ -177,15 +211,40 @@ rmdir "$S" 2>/dev/null; rmdir "$B" 2>/dev/null
 echo "$said"
 "#;
 
-/// Moves the deadline on. $1 switch, $2 seconds.
+/// Moves the deadline on, unless another run holds the target: then it says `other RUN`. $1 switch, $2 seconds, $3 the
+/// directory of lock records, $4 our run.
 const EXTEND: &str = r#"
+r=; { read -r e r p <"$3/upgrade-host-lock-$U/holder"; } 2>/dev/null
+[ -z "$r" ] || [ "$r" = "$4" ] || { echo "other $r"; exit 0; }
 sound "$B" && sound "$D" || { echo none; exit 0; }
 [ -e "$D/claim" ] || due "$2" || exit
 say
 "#;
 
+/// Lists the switches there are: a line `SWITCH STATE DUE WHAT` each, with the deadline in seconds since the epoch and the
+/// state as [`look`] says it, in one word. $1 the directory of lock records of those that are wanted; all of them if none.
+const LIST: &str = r#"
+sound "$B" && sound "$S" || exit 0
+wanted=$1
+for D in "$S"/*; do
+  sound "$D" || continue
+  read -r locks <"$D/locks" || locks=
+  [ -z "$wanted" ] || [ "$wanted" = "$locks" ] || continue
+  N=upgrade-host-deadman-${D##*/}.service
+  set -- $(say)
+  read -r epoch rest <"$D/due" || epoch=0
+  read -r what <"$D/what" || what=
+  echo "${D##*/} $1 $epoch $what"
+done 2>/dev/null
+"#;
+
+/// What the scripts about one switch begin with.
+const NAMED: &str = r#"
+case $1 in ''|*/*|.*) echo "no switch: $1" >&2; exit 2 ;; esac
+"#;
+
 fn with_head(script: &str) -> String {
-    format!("{HEAD}{script}")
+    format!("{HEAD}{NAMED}{script}")
 }
 
 /// Returns the script that arms.
@@ -201,6 +260,11 @@ pub(super) fn look() -> String {
 /// Returns the script that disarms; it says `armed` if it did.
 pub(super) fn disarm() -> String {
     with_head(DISARM)
+}
+
+/// Returns the script that lists.
+pub(super) fn list() -> String {
+    format!("{HEAD}{LIST}")
 }
 
 /// Returns the script that moves the deadline on.

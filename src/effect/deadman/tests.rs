@@ -12,6 +12,7 @@ use crate::effect::{
 };
 use crate::error::Halt;
 use crate::journal::{Debt, Inverse};
+use crate::transport::Cancel;
 
 /// A thing that is on while its file is there, and notes each change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl Action for Turn {
 
     fn deadman(&self, _cx: &Cx<'_>, _before: &bool) -> Result<Option<Switch>> {
         let inverse = self.line(!self.on);
-        Ok(self.deadman.map(|deadman| Switch { deadman, inverse }))
+        Ok(self.deadman.map(|deadman| Switch::new(deadman, inverse)))
     }
 
     fn owes(&self, _before: &bool) -> Owes {
@@ -206,11 +207,11 @@ fn a_switch_that_fired_stops_the_run_and_a_resume_does_it_again() {
 #[test]
 fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
     let stage = Stage::new("later");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Run);
-    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
     stopped(&lane, &stage.on(true));
 
     assert_eq!(stage.log(), ["off", "on"]);
@@ -219,11 +220,11 @@ fn a_later_process_finds_the_fired_switch_before_it_does_anything() {
 #[test]
 fn a_rollback_after_it_fired_has_nothing_more_to_do() {
     let stage = Stage::new("back");
-    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, true)).unwrap();
+    perform(&stage.bench.lane(Mode::Run), None, &stage.off(SHORT, false)).unwrap();
     stage.fires();
 
     let lane = stage.bench.lane(Mode::Rebuild);
-    perform(&lane, None, &stage.off(SHORT, true)).unwrap();
+    perform(&lane, None, &stage.off(SHORT, false)).unwrap();
     let undone = roll_back(&lane).unwrap();
 
     assert_eq!((undone.done, undone.failed.len()), (1, 0));
@@ -289,4 +290,52 @@ fn only_one_of_firing_and_disarming_wins() {
     fs::write(stage.dir().join("fired"), "fired 1700000000 4\n").unwrap();
     assert_eq!(disarm(), "fired 1700000000 4\n");
     assert!(matches!(parse(&disarm()), Found::Fired(_, Some(4))));
+}
+
+/// Arms a switch of this stage's call with what came over standard input; returns how that ended.
+fn arm_with(stage: &Stage, input: Vec<u8>, files: &str) -> crate::transport::Exit {
+    let id = format!("{}-{}", stage.id, stem(&call().to_string()));
+    let words = [id, "600".into(), shell::FIRE.into(), "a test".into(), files.into(), "/x".into()];
+    let command = Command::script(&shell::arm(), words).stdin(input);
+    let local = crate::transport::Local;
+    crate::transport::Transport::exec(&local, &command, &Cancel::new(), &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn what_it_needs_arrives_as_it_is_and_nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new("files");
+    let password = "p\\n%s ü'\"$x`\r";
+    let users = "LoginName=a%20user&Owner=of%20it\n".repeat(5000);
+    let files = BTreeMap::from([
+        ("password".to_owned(), Secret::new(password.to_owned())),
+        ("users".to_owned(), Secret::new(users.clone())),
+    ]);
+
+    let exit = arm_with(&stage, shell::bundle("true\n# inverse:x\n", &files), "password users");
+
+    assert!(exit.success(), "{exit:?}");
+    let read = |name: &str| fs::read_to_string(stage.dir().join(name)).unwrap();
+    assert_eq!(read("inverse"), "true\n# inverse:x\n");
+    assert_eq!(read("files/password"), format!("{password}\n"));
+    assert_eq!(read("files/users"), users);
+    for name in ["files/password", "files/users", "inverse"] {
+        let mode = fs::metadata(stage.dir().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert!(!stage.dir().join("parts").exists());
+}
+
+#[test]
+fn half_of_it_arms_nothing_and_leaves_nothing() {
+    let stage = Stage::new("half");
+    let files = BTreeMap::from([("password".to_owned(), Secret::new("hunter2".to_owned()))]);
+    let mut input = shell::bundle("true", &files);
+    input.truncate(input.len() - 3);
+
+    let exit = arm_with(&stage, input, "password");
+
+    assert!(!exit.success());
+    assert!(String::from_utf8_lossy(&exit.stderr).contains("did not arrive whole"), "{exit:?}");
+    assert!(!stage.dir().exists());
 }

@@ -233,7 +233,7 @@ impl Job {
                 }
             }
         }
-        Ok(Some(Switch { deadman, inverse: deadman::text(&command)? + "\n" }))
+        Ok(Some(Switch::new(deadman, deadman::text(&command)? + "\n")))
     }
 
     /// Finds out by its receipt what became of the last try.

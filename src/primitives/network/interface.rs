@@ -258,7 +258,7 @@ impl Action for Ifdown {
         let inverse = format!(
             "n=0\nwhile :; do\nok=1\n{tries}[ $ok = 1 ] && break\nn=$((n + 1)); [ $n -lt 30 ] || exit 1\nsleep 1\ndone\n{forget}\n"
         );
-        Ok(Some(Switch { deadman, inverse }))
+        Ok(Some(Switch::new(deadman, inverse)))
     }
 
     fn owes(&self, before: &State) -> Owes {

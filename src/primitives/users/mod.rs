@@ -63,7 +63,7 @@ const SUSPEND: Primitive = Primitive {
     ],
     returns: "map: `changed` and `already` (how many), `users` (list of `id`, `owner`: who was suspended by this run), `others` (who was suspended before), `drift` (list of texts)",
     example: r#"suspend_all_users(#{ except: "monitoring" });"#,
-    failure: "`input` if `deadman` is given and the adapter cannot say as a command how users are resumed (`command` can, `ahsay_obs` cannot); `check` if some could not be suspended, with their names: the others are; `not_found` if `except` or `only` names nobody.",
+    failure: "`input` if `deadman` is given and the adapter cannot say by commands on the target how users are resumed (`command` and `ahsay_obs` can; `ahsay_obs` needs curl or wget there); `check` if some could not be suspended, with their names: the others are; `not_found` if `except` or `only` names nobody.",
     plan: "Lists the users that it would suspend.",
     undo: "Enables exactly the users that it suspended.",
     resume: "Looks again; suspends those of the recorded list that are still enabled.",

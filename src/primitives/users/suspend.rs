@@ -13,7 +13,7 @@ use crate::effect::{Action, App, Cx, Deadman, Lane, Owes, Plan, Reconciled, Swit
 use crate::error::{Failure, Kind, Result};
 use crate::journal::{Debt, Inverse};
 use crate::primitives::app::can;
-use crate::primitives::deadman::adapter_text;
+use crate::primitives::deadman::by_adapter;
 use crate::units;
 
 /// Suspends users.
@@ -169,16 +169,9 @@ impl Action for Suspend {
     fn deadman(&self, cx: &Cx<'_>, before: &Listing) -> Result<Option<Switch>> {
         let chosen = self.chosen(before);
         let Some(deadman) = self.deadman.filter(|_| !chosen.is_empty()) else { return Ok(None) };
-        let mut inverse = "failed=0\n".to_owned();
-        for who in chosen {
-            let user =
-                json!({ "id": who.id, "owner": who.owner, "state": "suspended", "note": "" });
-            let line = adapter_text(cx, &self.app, "user_set_command", &[user, json!(true)])?;
-            inverse.push_str(&line);
-            inverse.push_str(" || failed=1\n");
-        }
-        inverse.push_str("exit $failed\n");
-        Ok(Some(Switch { deadman, inverse }))
+        let user = |who: Who| json!({ "id": who.id, "owner": who.owner, "state": "suspended", "note": "" });
+        let users = chosen.into_iter().map(user).collect();
+        by_adapter(cx, &self.app, "users_set_command", &[users, json!(true)], deadman).map(Some)
     }
 
     fn owes(&self, before: &Listing) -> Owes {

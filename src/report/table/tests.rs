@@ -123,6 +123,34 @@ fn debts_tell_what_is_overdue_and_who_is_locked_out() {
 }
 
 #[test]
+fn armed_switches_tell_when_they_fire() {
+    let switch = |run: &str, due: &str, fixed: bool| SwitchRow {
+        run: format!("20261122-{run}"),
+        call: "main//ifdown#1".into(),
+        target: "obs1".into(),
+        key: Some("interface eth1".into()),
+        what: "take eth1 down".into(),
+        due: at(due),
+        after_ms: 1_800_000,
+        fixed,
+        by: Some("systemd".into()),
+    };
+    let rows = [
+        switch("0100-zzzz", "03:05:00", false),
+        switch("0305-a1b2", "03:35:00", false),
+        switch("0305-a1b2", "03:40:00", true),
+    ];
+    let held = |id: &str| id.ends_with("a1b2");
+    assert_snapshot!(switches(&Style { width: 160, ..style() }, &rows, &held, at("03:10:00")), @"
+    target  dead-man switch for  fires                                  run
+    obs1    take eth1 down       was to fire 2026-11-22 03:05 (5m ago)  20261122-0100-zzzz
+    obs1    take eth1 down       30m 00s after the run is gone          20261122-0305-a1b2
+    obs1    take eth1 down       2026-11-22 03:40 (in 30m)              20261122-0305-a1b2
+    ");
+    assert_eq!(switches(&style(), &[], &held, at("03:10:00")), "");
+}
+
+#[test]
 fn targets_and_primitives_are_listed() {
     let rows = [
         Host {

@@ -192,9 +192,14 @@ impl Said {
             "none" => Found::Never,
             "void" => Found::Void,
             "starting" | "running" => Found::Running,
-            "ended" => Found::Ended(Ended::of_shell(self.code)),
+            "ended" if !self.was_cut_off() => Found::Ended(Ended::of_shell(self.code)),
             _ => Found::Lost(self.lost()),
         }
+    }
+
+    /// Returns whether we had it ended, and it did not come to its own end before.
+    fn was_cut_off(&self) -> bool {
+        !self.why.is_empty() && self.code != 0
     }
 
     fn lost(&self) -> String {
@@ -202,7 +207,7 @@ impl Said {
             ("reboot", _) => "the target rebooted while it ran".to_owned(),
             ("starting", _) => "whether it began cannot be told".to_owned(),
             ("killed", "") => "it was killed, and left no status".to_owned(),
-            ("killed", why) => format!("it was ended: {why}"),
+            ("killed" | "ended", why) => format!("it was ended: {why}"),
             (state, _) => format!("its receipt says `{state}`"),
         }
     }
@@ -222,8 +227,8 @@ enum Piece {
 /// Runs a command that changes something and leaves a receipt, or goes on with the one that has been started under the
 /// same name. `seen` says how much of its output is known, and is kept up to date.
 ///
-/// On timeout or cancel its whole process group is ended; after a second cancel it is left running, to be found by the
-/// next call.
+/// On timeout or cancel its whole process group is ended; after a second cancel that is not waited for, and what still
+/// runs is found by the next call.
 ///
 /// # Errors
 /// As [`Transport::exec`]. After [`TransportError::Lost`], call it again once the target is back.
@@ -365,12 +370,13 @@ impl Following<'_> {
                 if cancel.level() > 1 {
                     return Err(TransportError::Cancelled);
                 } else if cancel.is_cancelled() {
-                    end(transport, command, at, "it was interrupted by the operator")?;
+                    let why = "it was interrupted by the operator";
+                    end(transport, command, at, why, cancel)?;
                     stop = Some(TransportError::Cancelled);
                 } else if let Some(after) = command.timeout
                     && started.elapsed() >= after
                 {
-                    end(transport, command, at, "it took longer than allowed")?;
+                    end(transport, command, at, "it took longer than allowed", cancel)?;
                     stop = Some(TransportError::Timeout { after });
                 } else if self.state == Follow::No && started.elapsed() >= FOLLOW_AFTER {
                     self.begin(follow)?;
@@ -405,7 +411,7 @@ impl Following<'_> {
 
 fn launched(said: &Said) -> Launched {
     match said.state.as_str() {
-        "ended" => Launched::Ended(Ended::of_shell(said.code)),
+        "ended" if !said.was_cut_off() => Launched::Ended(Ended::of_shell(said.code)),
         "nodir" => Launched::NoDirectory,
         "nospace" => Launched::NoSpace,
         "void" => Launched::Void,
@@ -434,19 +440,19 @@ fn refused(
     }
 }
 
-/// Ends a call, and makes sure that nothing of it is left.
+/// Ends a call, and makes sure that nothing of it is left, unless a second cancel ends the wait for that.
 fn end(
     transport: &dyn Transport,
     command: &Command,
     at: &At,
     why: &str,
+    cancel: &Cancel,
 ) -> Result<(), TransportError> {
     let mark = new_mark()?;
     let ending = Command::script(scripts::END, [mark.as_str(), &at.dir, &at.call, why])
         .sudo(command.sudo.clone())
         .timeout(Some(SMALL));
-    // Nobody can cancel this.
-    let exit = transport.exec(&ending, &Cancel::new(), &mut |_, _| {})?;
+    let exit = transport.exec(&ending, &cancel.second(), &mut |_, _| {})?;
     let mut marks = Marks::new(&mark).map_err(TransportError::Invalid)?;
     marks.pass(exit.stdout.clone());
     if marks.said().first().is_some_and(|said| said == "gone") {

@@ -147,6 +147,8 @@ if [ ! -e "$f.start" ]; then
       { echo "$p $g $t $2" >"$1.pid"; } 2>/dev/null || exit 0
       set +C
       trap - HUP
+      # Told to end, with the command, it still waits for that to happen, and says how it did.
+      trap : TERM
       (eval "$3")
       r=$?
       echo "$r" >"$1.rc"

@@ -478,3 +478,15 @@ fn a_directory_that_went_away_is_told() {
         assert_eq!(run.count(), 0);
     });
 }
+
+#[test]
+fn a_command_that_we_had_ended_counts_only_if_it_came_to_a_good_end_before() {
+    let found = |line: &str| Said::read(line).found();
+
+    assert!(matches!(found("ended 0 whole it was interrupted"), Found::Ended(Ended::Code(0))));
+    for code in [1, 143] {
+        let line = format!("ended {code} whole it was interrupted");
+        assert!(matches!(found(&line), Found::Lost(why) if why.contains("it was interrupted")));
+        assert!(matches!(found(&format!("ended {code} whole ")), Found::Ended(_)));
+    }
+}
