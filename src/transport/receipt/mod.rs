@@ -445,9 +445,24 @@ fn end(
     let ending = Command::script(scripts::END, [mark.as_str(), &at.dir, &at.call, why])
         .sudo(command.sudo.clone())
         .timeout(Some(SMALL));
-    // Nobody can cancel this.
-    let exit = transport.exec(&ending, &Cancel::new(), &mut |_, _| {})?;
-    let mut marks = Marks::new(&mark).map_err(TransportError::Invalid)?;
+    ended(transport, &ending, &mark)
+}
+
+/// Ends whatever still runs of a run, but for what takes something back.
+///
+/// # Errors
+/// As [`Transport::exec`].
+pub fn end_all(transport: &dyn Transport, dir: &str, why: &str) -> Result<(), TransportError> {
+    let mark = new_mark()?;
+    let ending =
+        Command::script(scripts::END_ALL, [mark.as_str(), dir, why]).timeout(Some(SMALL * 3));
+    ended(transport, &ending, &mark)
+}
+
+/// Runs a script that ends commands. Nobody can cancel it.
+fn ended(transport: &dyn Transport, ending: &Command, mark: &str) -> Result<(), TransportError> {
+    let exit = transport.exec(ending, &Cancel::new(), &mut |_, _| {})?;
+    let mut marks = Marks::new(mark).map_err(TransportError::Invalid)?;
     marks.pass(exit.stdout.clone());
     if marks.said().first().is_some_and(|said| said == "gone") {
         return Ok(());
