@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::context::{Cx, Mode, Run, Target};
+use super::reconnect::first_pause;
 use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::{Status, What};
 use crate::transport::{Cancel, Command, Fence, TransportError};
 
+/// How long a target that is out of reach at the end of a run is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long a look at the record counts, for changes that are not commands on the target.
 const FRESH: Duration = Duration::from_secs(10);
 /// How long our scripts may take.
@@ -228,7 +231,12 @@ impl Locks {
 
     /// Gives all targets back, also those that only an earlier process of the run may have taken; returns what could not
     /// be.
-    fn release(&self, run: &str, taken: impl IntoIterator<Item = Arc<Target>>) -> Vec<String> {
+    fn release(
+        &self,
+        run: &str,
+        taken: impl IntoIterator<Item = Arc<Target>>,
+        limit: Duration,
+    ) -> Vec<String> {
         let held = std::mem::take(&mut *self.held());
         let earlier = taken.into_iter().map(|target| (target, "*".to_owned()));
         let mut all: BTreeMap<String, (Arc<Target>, String)> =
@@ -238,10 +246,18 @@ impl Locks {
             .filter_map(|(name, (target, epoch))| {
                 let command = Command::script(RELEASE, [self.dir.as_str(), epoch.as_str(), run])
                     .timeout(Some(LIMIT));
-                let why = match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
-                    Ok(exit) if exit.success() => return None,
-                    Ok(exit) => super::tail(&exit.stderr),
-                    Err(error) => error.to_string(),
+                let since = Instant::now();
+                let why = loop {
+                    match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
+                        Ok(exit) if exit.success() => return None,
+                        Ok(exit) => break super::tail(&exit.stderr),
+                        Err(TransportError::Lost { .. } | TransportError::Connect { .. })
+                            if since.elapsed() < limit =>
+                        {
+                            std::thread::sleep(first_pause(limit));
+                        }
+                        Err(error) => break error.to_string(),
+                    }
                 };
                 Some(format!("{name} is still held by this run: {}", why.trim()))
             })
@@ -408,7 +424,7 @@ impl Run {
     pub fn unlock(&self, tell: &dyn Fn(What)) {
         let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let taken = touched.into_values().map(|touched| touched.target);
-        for text in self.locks.release(&self.id, taken) {
+        for text in self.locks.release(&self.id, taken, self.reconnect.min(AGAIN)) {
             tell(What::Warning { text });
         }
     }
