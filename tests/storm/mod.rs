@@ -70,13 +70,22 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Tells whoever looks on, which a test runner does with `--nocapture`.
+#[expect(
+    clippy::print_stdout,
+    reason = "the runner shows it if the test fails, or if that is asked for"
+)]
+fn say(text: &str) {
+    println!("{text}");
+}
+
 /// Says the seed of a round that panics.
 struct Seed(u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("STORM_SEED={} STORM_ROUNDS=1 repeats it", self.0);
+            say(&format!("STORM_SEED={} STORM_ROUNDS=1 repeats it", self.0));
         }
     }
 }
@@ -101,9 +110,9 @@ fn storms(what: &str, mut round: impl FnMut(u64, &mut Figures)) {
         figures.seconds = began.elapsed().as_secs();
         for wrong in &mut figures.wrong[known..] {
             *wrong = format!("STORM_SEED={seed}: {wrong}");
-            println!("{wrong}");
+            say(wrong);
         }
-        println!("{what}: {figures}");
+        say(&format!("{what}: {figures}"));
     }
     assert!(figures.wrong.is_empty(), "{:#?}\n{what}: {figures}", figures.wrong);
 }
@@ -171,7 +180,7 @@ impl Work<'_> {
     ) -> String {
         let began = Instant::now();
         let mut lives = lives.iter().copied();
-        let mut begun = false;
+        let mut again = false;
         let earlier = self.listing("runs").len();
         let status = |this: &Self| {
             let runs = this.listing("runs");
@@ -185,7 +194,7 @@ impl Work<'_> {
                 Some(_) if self.back => vec!["rollback", "last", "--json", "--yes"],
                 Some(_) => vec!["resume", "last", "--json", "--yes"],
             };
-            figures.resumes += u64::from(std::mem::replace(&mut begun, true));
+            figures.resumes += u64::from(std::mem::replace(&mut again, true));
             let ended =
                 work((self.command)(&arguments), &self.out, lives.next(), &mut *self.answer);
             figures.kills += u64::from(ended.code.is_none());
@@ -215,7 +224,7 @@ impl Work<'_> {
 
 /// Whether the run of this seed is rolled back once it was struck.
 fn goes_back(seed: u64) -> bool {
-    seed % 3 == 0
+    seed.is_multiple_of(3)
 }
 
 /// How long some processes live.

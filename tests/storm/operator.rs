@@ -1,5 +1,6 @@
 //! An operator: runs the program in a terminal, answers what it asks, and may be struck by a power failure meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,9 +41,9 @@ pub(super) fn work(
             shown.push(letter);
         }
         if asks(&shown) {
-            let line = answer(&shown);
+            let typed = answer(&shown);
             all.push_str(&std::mem::take(&mut shown));
-            terminal.send_line(&line).unwrap();
+            terminal.send_line(&typed).unwrap();
         }
         match status {
             Some(WaitStatus::StillAlive) | None => {}
@@ -70,6 +71,19 @@ fn asks(shown: &str) -> bool {
 
 /// The last lines of what it said, for the message of a test.
 pub(super) fn tail(said: &str) -> String {
+    // A lane that stands still has said nothing for long.
+    fn lane(line: &str) -> Option<&str> {
+        line.split_once("\"lane\":\"")?.1.split('"').next()
+    }
     let lines: Vec<&str> = said.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
+    let mut last = BTreeMap::new();
+    for line in &lines {
+        last.insert(lane(line), *line);
+    }
+    let last: Vec<&str> = last.into_values().collect();
+    format!(
+        "{}\nlast of each lane:\n{}",
+        lines[lines.len().saturating_sub(20)..].join("\n"),
+        last.join("\n")
+    )
 }
