@@ -19,6 +19,13 @@ pub struct CallKey {
     pub nth: u32,
 }
 
+impl CallKey {
+    /// Returns whether it takes back what another call did.
+    pub fn takes_back(&self) -> bool {
+        self.lane.starts_with("undo ")
+    }
+}
+
 impl fmt::Display for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = if self.step.is_empty() { "-" } else { &self.step };

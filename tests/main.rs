@@ -8,6 +8,7 @@ mod cli;
 mod lab;
 mod link;
 mod repl;
+mod storm;
 mod support;
 mod sweep;
 mod upgrade;

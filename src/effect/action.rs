@@ -110,6 +110,15 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Finds out what became of it after a crash or a lost connection.
     fn reconcile(&self, cx: &Cx<'_>, before: &Self::Before) -> Result<Reconciled<Self::Output>>;
 
+    /// Returns whether it may have begun. Asked before it is taken back if it has an intent and no outcome, once nothing of
+    /// it runs any more. Only reads.
+    ///
+    /// # Errors
+    /// As [`Action::look`].
+    fn begun(&self, _cx: &Cx<'_>, _before: &Self::Before) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Says how it is taken back.
     fn inverse(&self, before: &Self::Before) -> Inverse;
 

@@ -165,7 +165,7 @@ impl Bench {
             assumed: Mutex::default(),
             params: BTreeMap::new(),
             notes: Mutex::default(),
-            fatal: Mutex::default(),
+            beside: super::Beside::default(),
             chosen: super::Chosen::default(),
             locks: super::Locks::new(self.dir.path().display().to_string(), "bench", false),
             touched: Mutex::default(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ask::Asker;
+use super::beside::Beside;
 use super::deadman::Switches;
 use super::lane::{App, Inside, Lane};
 use super::lock::Locks;
@@ -221,8 +222,8 @@ pub struct Run {
     /// What families remember from call to call within the run, by target and subject. Rebuilt by replay, for it is
     /// filled from the outputs of calls.
     pub notes: Mutex<BTreeMap<(String, String), Value>>,
-    /// The calls whose failure ends the run unless the script catches it; those are tried again by a resume.
-    pub fatal: Mutex<std::collections::BTreeSet<String>>,
+    /// What failed in lanes side by side, beside what the script was told.
+    pub beside: Beside,
     /// The targets that it holds.
     pub locks: Locks,
     /// What the operator said on resuming about the items of a stopped `rolling`.

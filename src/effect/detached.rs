@@ -141,11 +141,36 @@ impl Cx<'_> {
         Ok(Found::Never)
     }
 
+    /// Makes sure that nothing which an earlier process of this run started on the target still runs or begins any more, but
+    /// for what takes something back. Done once per process.
+    ///
+    /// # Errors
+    /// As [`Cx::exec`].
+    pub(super) fn quiet_down(&self) -> Result<()> {
+        let key = format!("quiet {}", self.lane.run().id);
+        let cache = || self.target.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if cache().contains_key(&key) {
+            return Ok(());
+        }
+        // From here on the fence holds back what was sent before and comes late.
+        self.reconnecting(|| self.lock())?;
+        self.reconnecting(|| {
+            let dir = self.receipts(None, false)?;
+            receipt::end_all(&*self.target.transport, &dir, "the run is rolled back")
+                .map_err(|error| self.failed(error, None))
+        })?;
+        cache().insert(key, true.into());
+        Ok(())
+    }
+
     fn receipt_name(&self, command: &Command, attempt: u32, void: u32) -> String {
         let mut name = self.file_stem();
         if self.is_nested() {
             // Calls inside of an action share their name.
             name = format!("{name}-{}", super::context::stem(&command.display()));
+        }
+        if self.call.takes_back() {
+            name.insert_str(0, "undo-");
         }
         match void {
             0 => format!("{name}-{attempt}"),

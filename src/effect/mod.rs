@@ -6,6 +6,7 @@ mod action;
 mod ask;
 #[cfg(test)]
 pub(crate) mod bench;
+mod beside;
 mod context;
 mod deadman;
 mod detached;
@@ -23,6 +24,7 @@ mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};
+pub use beside::Beside;
 pub use context::{
     Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
     Target, Targets, Window, tail,

@@ -18,9 +18,14 @@ pub(super) struct Trouble {
     pause: Duration,
 }
 
+/// Returns the first pause between two tries, which every further one doubles: short where the limit is.
+pub(super) fn first_pause(limit: Duration) -> Duration {
+    (limit / 60).min(Duration::from_secs(1))
+}
+
 impl Trouble {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, since: None, pause: Duration::from_secs(1) }
+        Self { limit, since: None, pause: first_pause(limit) }
     }
 
     /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
@@ -53,7 +58,7 @@ impl Cx<'_> {
     pub(super) fn reconnecting<T>(&self, mut body: impl FnMut() -> Result<T>) -> Result<T> {
         let run = self.lane.run();
         let since = Instant::now();
-        let mut pause = Duration::from_secs(1);
+        let mut pause = first_pause(run.reconnect);
         let mut told = false;
         loop {
             let failure = match body() {

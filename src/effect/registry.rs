@@ -6,15 +6,18 @@ use std::fmt;
 use serde_json::Value;
 
 use super::action::Action;
+use super::context::Cx;
 use super::foresee::{Foreseen, foresee};
-use super::lane::Lane;
+use super::lane::{Inside, Lane};
 use super::perform::perform;
 use crate::error::{Failure, Result};
+use crate::journal::Recorded;
 
 /// What can be done with an action that is only known from the record.
 struct Known {
     perform: fn(&Lane, Value) -> Result<Value>,
     foresee: fn(&Lane, Value) -> Result<Foreseen>,
+    begun: fn(&Cx<'_>, &Recorded) -> Result<bool>,
 }
 
 /// Actions by name.
@@ -36,7 +39,13 @@ impl Registry {
         };
         let foresee: fn(&Lane, Value) -> Result<Foreseen> =
             |lane, data| foresee(lane, &read::<A>(data)?);
-        self.0.insert(A::NAME, Known { perform, foresee });
+        let begun: fn(&Cx<'_>, &Recorded) -> Result<bool> = |cx, call| {
+            let before = serde_json::from_value(call.before.clone()).map_err(|error| {
+                Failure::input(format!("the record of {} cannot be read: {error}", call.call))
+            })?;
+            cx.lane.within(Inside::Looking, || read::<A>(call.action.clone())?.begun(cx, &before))
+        };
+        self.0.insert(A::NAME, Known { perform, foresee, begun });
     }
 
     /// Performs a recorded action on the lane.
@@ -53,6 +62,14 @@ impl Registry {
     /// As [`Registry::perform`].
     pub(super) fn foresee(&self, lane: &Lane, name: &str, data: Value) -> Result<Foreseen> {
         (self.known(name)?.foresee)(lane, data)
+    }
+
+    /// Returns whether a recorded call without outcome may have begun; see [`Action::begun`].
+    ///
+    /// # Errors
+    /// As [`Registry::perform`].
+    pub(super) fn begun(&self, cx: &Cx<'_>, call: &Recorded) -> Result<bool> {
+        (self.known(&call.call.action)?.begun)(cx, call)
     }
 
     fn known(&self, name: &str) -> Result<&Known> {

@@ -1,11 +1,11 @@
 //! Taking back: per lane newest first, each undo journaled like any other call, a failing one reported while the others
 //! go on.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 
-use super::context::Cx;
+use super::context::{Cx, Mode};
 use super::deadman;
 use super::lane::{Lane, Undo};
 use crate::call::CallKey;
@@ -45,15 +45,22 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
                 undone.add(roll_back_lanes(&lanes)?);
                 continue;
             }
-            Undo::Inverse { inverse: Inverse::Nothing { .. }, .. } => continue,
-            Undo::Inverse { what, inverse: Inverse::Impossible { why }, .. } => {
-                lane.emit(What::Warning { text: format!("cannot be undone: {what}: {why}") });
-                undone.left.push(what);
-                continue;
-            }
-            Undo::Inverse { of, target, inverse: Inverse::Action { name, action, .. }, .. } => {
-                passed(Spot::Undo);
-                take_back(lane, &of, &target, &name, action)
+            Undo::Inverse { of, target, what, inverse } => {
+                match (settle(lane, &of, &target), inverse) {
+                    (Ok(true), Inverse::Nothing { .. }) | (Ok(false), _) => continue,
+                    (Ok(true), Inverse::Impossible { why }) => {
+                        lane.emit(What::Warning {
+                            text: format!("cannot be undone: {what}: {why}"),
+                        });
+                        undone.left.push(what);
+                        continue;
+                    }
+                    (Ok(true), Inverse::Action { name, action, .. }) => {
+                        passed(Spot::Undo);
+                        take_back(lane, &of, &target, &name, action)
+                    }
+                    (Err(halt), _) => Err(halt),
+                }
             }
             Undo::Closure { of, target, closure } => {
                 passed(Spot::Undo);
@@ -74,6 +81,21 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
         }
     }
     Ok(undone)
+}
+
+/// Before a call is taken back whose end is not on record: makes sure that nothing of it still runs, which would have the
+/// last word. Returns whether there may be something to take back.
+fn settle(lane: &Lane, of: &CallKey, target: &str) -> Result<bool> {
+    let run = lane.run();
+    let cursor = run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+    let recorded = cursor.find(of).filter(|call| call.outcome.is_none()).cloned();
+    drop(cursor);
+    // What this process began it has ended, whatever was on record when it started.
+    let Some(recorded) = recorded.filter(|_| run.mode == Mode::Rebuild) else { return Ok(true) };
+    let lane = lane.undoing(of, run.targets.get(target)?);
+    let cx = Cx { lane: &lane, target: lane.target(), call: of };
+    cx.quiet_down()?;
+    cx.reconnecting(|| run.registry.begun(&cx, &recorded))
 }
 
 /// Performs an inverse, unless the target says that a dead-man switch was faster.
@@ -121,9 +143,9 @@ fn roll_back_lanes(lanes: &[Lane]) -> Result<Undone> {
 /// Fills the lane with the recorded inverses alone, for a run whose script is not there any more.
 pub fn recall_inverses(lane: &Lane) {
     let run = Arc::clone(lane.run());
-    let cursor = run.cursor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cursor = run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
     let mut calls: Vec<_> =
-        cursor.all().into_iter().filter(|call| !call.call.lane.starts_with("undo ")).collect();
+        cursor.all().into_iter().filter(|call| !call.call.takes_back()).collect();
     calls.sort_by_key(|call| call.began);
     // What `keep_off` handed over stays as it is.
     let kept: Vec<_> = calls

@@ -6,7 +6,7 @@ use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, field, lane, r
 use super::closure::Closure;
 use super::lanes;
 use crate::effect::{Registry, Undo};
-use crate::error::{Halt, Stop};
+use crate::error::Stop;
 
 const EACH: Primitive = Primitive {
     name: "each",
@@ -50,16 +50,11 @@ fn each(
     for result in results {
         match result {
             Some(Ok(value)) => values.push(value),
-            Some(Err(halt)) => {
-                if let Halt::Failure(failure) = &halt {
-                    lanes::fatal(&lane, failure);
-                }
-                halts.push(halt);
-            }
+            Some(Err(halt)) => halts.push(halt),
             None => halts.push(Stop::Limit("a lane did not run".to_owned()).into()),
         }
     }
-    match lanes::worst(halts) {
+    match lanes::worst(&lane, halts) {
         None => Ok(values),
         Some(halt) => Err(raise(ctx, halt)),
     }

@@ -92,17 +92,16 @@ pub(crate) fn run<T: Send>(
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes that this failure ends the run unless the script catches it, so that a resume tries its call again.
-pub(super) fn fatal(lane: &Lane, failure: &Failure) {
-    if let Some(call) = &failure.call {
-        let mut fatal = lane.run().fatal.lock().unwrap_or_else(PoisonError::into_inner);
-        fatal.insert(call.clone());
-    }
-}
-
-/// Of what stopped the lanes, the one that the run must react to first.
-pub(super) fn worst(halts: impl IntoIterator<Item = Halt>) -> Option<Halt> {
-    halts
+/// Of what stopped the lanes, the one that the run must react to first; it remembers the failures beside that.
+pub(super) fn worst(lane: &Lane, halts: Vec<Halt>) -> Option<Halt> {
+    let failures: Vec<Failure> = halts
+        .iter()
+        .filter_map(|halt| match halt {
+            Halt::Failure(failure) => Some((**failure).clone()),
+            Halt::Stop(_) => None,
+        })
+        .collect();
+    let worst = halts
         .into_iter()
         .enumerate()
         .min_by_key(|(index, halt)| {
@@ -119,5 +118,9 @@ pub(super) fn worst(halts: impl IntoIterator<Item = Halt>) -> Option<Halt> {
             };
             (rank, *index)
         })
-        .map(|(_, halt)| halt)
+        .map(|(_, halt)| halt);
+    if let Some(Halt::Failure(told)) = &worst {
+        lane.run().beside.add(told, &failures);
+    }
+    worst
 }

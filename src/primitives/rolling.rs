@@ -12,7 +12,7 @@ use super::bridge::{
     Face, Options, Primitive, RhaiResultOf, Type, ask, failure_to_dynamic, field, lane, raise,
     wrong,
 };
-use super::closure::{Closure, halt_of};
+use super::closure::Closure;
 use super::lanes;
 use crate::call::Access;
 use crate::effect::{Cx, Lane, Mode, Query, Question, Registry, Undo, Undone, roll_back};
@@ -305,7 +305,7 @@ impl Rolling<'_, '_> {
             }
             self.through.push(lane);
         }
-        match lanes::worst(halts) {
+        match lanes::worst(&self.lane, halts) {
             None => Ok(()),
             Some(halt) => Err(halt),
         }
@@ -498,15 +498,7 @@ fn rolling(
     };
     let result = rolling.run(&sizes);
     lane.push_undo(Undo::Lanes(std::mem::take(&mut rolling.through)));
-    match result {
-        Ok(()) => Ok(rolling.results()),
-        Err(error) => {
-            if let Halt::Failure(failure) = halt_of(&error) {
-                lanes::fatal(&lane, &failure);
-            }
-            Err(error)
-        }
-    }
+    result.map(|()| rolling.results())
 }
 
 /// Adds the family to the face of the language.

@@ -219,7 +219,7 @@ impl<'a> Replay<'a> {
 
     /// Opens the steps around a call that no record has opened.
     fn stand_in(&mut self, at: Timestamp, call: &'a CallKey, target: &str) {
-        if call.lane.starts_with("undo ") {
+        if call.takes_back() {
             return;
         }
         self.leave_made(at, &call.lane, &call.step, target);
@@ -280,7 +280,7 @@ impl<'a> Replay<'a> {
             }
         };
         if let Some((done, failed)) = &mut self.undone
-            && call.lane.starts_with("undo ")
+            && call.takes_back()
         {
             *(if well { done } else { failed }) += 1;
         }

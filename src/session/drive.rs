@@ -1,7 +1,7 @@
 //! Drives one run to its end or pause: evaluates the script on its lanes, decides what a failure or an interrupt leads
 //! to, undoes, cleans up and writes how it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::interactive::{self, Piece};
 use crate::call::Access;
 use crate::effect::{
-    App, Asker, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run, Secrets,
-    ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all, foresee_rollback,
-    look_all, recall_inverses, roll_back,
+    App, Asker, Beside, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run,
+    Secrets, ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all,
+    foresee_rollback, look_all, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -263,7 +263,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         params: setup.params.clone(),
         notes: Mutex::default(),
         assumed: Mutex::default(),
-        fatal: Mutex::default(),
+        beside: Beside::default(),
         chosen: setup.chosen.clone(),
         locks: setup.locks(),
         touched: Mutex::default(),
@@ -341,11 +341,9 @@ fn evaluate(setup: &Setup, lanes: &[Lane], scripts: &Mutex<Vec<Script>>) -> Eval
         }
     }
     let run = lanes[0].run();
-    let mut calls: Vec<String> =
-        run.fatal.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-    calls.extend(failures.iter().filter_map(|failure| failure.call.clone()));
-    calls.sort();
-    calls.dedup();
+    let again: BTreeSet<String> =
+        failures.iter().flat_map(|failure| run.beside.tried_again(failure)).collect();
+    let calls: Vec<String> = again.into_iter().collect();
     // What the journal says comes first, then what the operator wants, then what failed, then what waits.
     let rank = |stop: &Stop| match stop {
         Stop::Journal(_) => 0,
@@ -451,7 +449,7 @@ impl Ending<'_> {
         self.end(Status::Failed, message, None, None, Vec::new())
     }
 
-    fn failed(&mut self, failure: Failure, calls: Vec<String>) -> Result<Ended> {
+    pub(super) fn failed(&mut self, failure: Failure, calls: Vec<String>) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -676,7 +674,7 @@ impl Ending<'_> {
             _ => None,
         };
         // Nothing is under way any more, or days may pass.
-        if due.is_some() || !matches!(status, Status::Paused | Status::Unknown) {
+        if due.is_some() || !matches!(status, Status::Paused | Status::Unknown | Status::Planned) {
             self.run.unlock(&|what| self.lanes[0].emit(what));
         }
         let debts = self.debts();

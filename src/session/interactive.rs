@@ -456,7 +456,7 @@ impl Interactive {
             call.outcome.is_none()
                 && call.access == Access::Change
                 && line_of(&call.call.step) == step
-                && !call.call.lane.starts_with("undo ")
+                && !call.call.takes_back()
         });
         self.unsettled.extend(open.map(|call| {
             let what = format!("{} on {}", call.summary, call.target);

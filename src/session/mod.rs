@@ -13,6 +13,8 @@ mod inspect;
 mod interactive;
 pub mod inventory;
 mod locks;
+#[cfg(test)]
+mod model;
 mod open;
 pub mod params;
 mod pause;

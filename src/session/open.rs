@@ -374,7 +374,7 @@ fn default_state(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// The way back, if the run was on it when it stopped.
-fn undoing(records: &[Record]) -> Option<Direction> {
+pub(super) fn undoing(records: &[Record]) -> Option<Direction> {
     records.iter().rev().find_map(|record| match &record.body {
         Body::UndoBegan { why, failure, asked } => Some(Direction::Back(Back {
             why: why.clone(),

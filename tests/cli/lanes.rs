@@ -238,3 +238,32 @@ fn adapters_may_be_written_in_the_runbook() {
     let said = Cli::new().run(&["-e", code]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "x-anna\n"), "{said:?}");
 }
+
+/// A failure of a lane is caught; later the run pauses because of another.
+const CAUGHT: &str = "attempt(|| each([\"a\"], |x| sh(\"echo tried >>log; test -e ready\", #{ undo: \"true\" }))); \
+     sh(\"touch after\", #{ undo: \"rm after\" }); point_of_no_return(\"so it is\"); \
+     sh(\"test -e ready\", #{ undo: \"true\" });";
+
+#[test]
+fn a_caught_failure_of_a_lane_is_not_tried_again() {
+    let cli = Cli::new();
+    assert_eq!(cli.run(&["-e", CAUGHT, "--yes"]).code, Some(3));
+    cli.write("ready", "");
+
+    let said = cli.run(&["resume", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(cli.read("log"), "tried\n");
+}
+
+#[test]
+fn what_came_after_a_caught_failure_of_a_lane_is_undone() {
+    let cli = Cli::new();
+    assert_eq!(cli.run(&["-e", CAUGHT, "--yes"]).code, Some(3));
+    assert!(cli.path("after").exists());
+
+    let said = cli.run(&["rollback", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!cli.path("after").exists());
+}

@@ -99,3 +99,18 @@ fn locks_are_listed() {
     assert_eq!(rows[0]["target"], "local");
     assert!(other.run(&["locks"]).out.contains("local"));
 }
+
+#[test]
+fn a_run_gives_back_what_only_a_killed_process_of_it_held() {
+    let (one, _other, locks) = two();
+    let records = || std::fs::read_dir(locks.path()).unwrap().count();
+    // Before it is on record that the script is through, which is all that is left to do.
+    let code = ["-e", "sh(\"true\", #{ undo: \"true\" })"];
+    let died = one.end(one.start_with(&code, &[("UPGRADE_HOST_DIE_AT", "4 before")]));
+    assert_eq!((died.code, records()), (None, 1), "{died:?}");
+
+    let said = one.run(&["resume", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(records(), 0, "the record is left");
+}

@@ -114,6 +114,59 @@ fn a_command_whose_end_nobody_saw_is_5_and_is_not_repeated() {
     assert!(cli.path("undone").exists());
 }
 
+/// Whether a process that a file names is there.
+fn lives(cli: &Cli, file: &str) -> bool {
+    std::path::Path::new(&format!("/proc/{}", cli.read(file).trim())).exists()
+}
+
+#[test]
+fn a_command_that_still_runs_is_ended_before_it_is_taken_back() {
+    let cli = Cli::new();
+    let mut child = begun(&cli, &["-e", LONG]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(lives(&cli, "pid"));
+
+    let said = cli.run(&["rollback", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(cli.path("undone").exists());
+    assert!(!lives(&cli, "pid"), "it still runs");
+}
+
+#[test]
+fn a_service_that_is_still_stopping_runs_after_a_rollback() {
+    let cli = Cli::new();
+    service(&cli);
+    let config = cli.read("upgrade-host.toml");
+    let slow = "echo $$ >stopping.new; mv stopping.new stopping; while :; do sleep 0.05; done; rm";
+    cli.write("upgrade-host.toml", &config.replace("stop = \"rm", &format!("stop = \"{slow}")));
+    let mut child = cli.start(&["-e", "service_stop(\"web\")"]);
+    cli.wait("it is stopping", || cli.path("stopping").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(lives(&cli, "stopping"));
+
+    let said = cli.run(&["rollback", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!lives(&cli, "stopping"), "it is still being stopped");
+    assert!(cli.path("up").exists());
+}
+
+#[test]
+fn a_command_that_never_began_is_not_taken_back() {
+    let cli = Cli::new();
+    let code = "sh(\"touch ran\", #{ undo: \"touch undone\" })";
+    let died = cli.end(cli.start_with(&["-e", code], &[("UPGRADE_HOST_DIE_AT", "launch 1")]));
+    assert_eq!(died.code, None, "{died:?}");
+
+    let said = cli.run(&["rollback", "last"]);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!cli.path("ran").exists() && !cli.path("undone").exists());
+}
+
 #[test]
 fn a_run_that_another_process_drives_is_6() {
     let cli = Cli::new();

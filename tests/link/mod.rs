@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::proxy::{Fate, Fault, Proxy};
+use crate::support::random::Random;
 use crate::support::site::Site;
 use crate::support::sshd::Sshd;
 
@@ -225,19 +226,6 @@ fn checksum(path: &Path) -> String {
 fn noise(size: usize) -> Vec<u8> {
     let mut random = Random(42);
     (0..size).map(|_| random.next().to_be_bytes()[0]).collect()
-}
-
-/// A small generator with a seed (splitmix64), so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
 
 /// What happens to each connection of a round: faults at random bytes, of one kind or mixed.

@@ -38,6 +38,9 @@ pub(crate) const HOSTS: u8 = 4;
 /// How long the hosts stay up after the last test process that used them.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long a host may take to shut down.
+const SHUT_DOWN: Duration = Duration::from_secs(100);
+
 /// How long to wait for another process to be done with the lab.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
@@ -229,6 +232,11 @@ impl Host {
         PathBuf::from(lab(["root", &self.name]).trim())
     }
 
+    /// Returns the directory at which this machine sees the host's disk, whether it runs or not.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.lab.directory.join(&self.name).join("root")
+    }
+
     /// Loses every packet from and to the address for ssh. The link stays up: a silent peer.
     pub(crate) fn cut(&self) {
         self.odd.store(true, Ordering::Relaxed);
@@ -245,6 +253,19 @@ impl Host {
     pub(crate) fn kill(&self) {
         self.odd.store(true, Ordering::Relaxed);
         lab(["kill", &self.name]);
+    }
+
+    /// Shuts the host down in good order, and waits until it is off.
+    pub(crate) fn shut_down(&self) {
+        self.odd.store(true, Ordering::Relaxed);
+        let _the_connection_ends_with_it = self.sh("systemctl --no-block poweroff");
+        let start = Instant::now();
+        while !self.processes().is_empty() {
+            assert!(start.elapsed() < SHUT_DOWN, "{} does not shut down", self.name);
+            thread::sleep(Duration::from_millis(50));
+        }
+        // What ran it on this machine may still be about to end.
+        self.kill();
     }
 
     /// Boots a killed host, with its disk as it was, and waits until it is up.

@@ -215,7 +215,8 @@ impl Site {
         self.command(arguments).spawn().unwrap()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Returns the program with its environment, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_upgrade-host"));
         program.args(arguments).arg("--state").arg(self.path("state"));
         if self.path("upgrade-host.toml").exists() {

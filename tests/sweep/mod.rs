@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::random::Random;
 use crate::support::site::{Ended, Site};
 
 mod rollback;
@@ -320,9 +321,9 @@ fn killed_twice_at_random_it_ends_as_if_nothing_had_happened() {
     let package = Package::new();
     let (world, writes) = undisturbed(&package);
     let mut random = Random(20_261_123);
-    let cases: Vec<(At, At)> = (0..20)
-        .map(|_| (random.boundary(2..writes.len()), random.boundary(1..writes.len())))
-        .collect();
+    let last = writes.len() as u64;
+    let cases: Vec<(At, At)> =
+        (0..20).map(|_| (boundary(&mut random, 2..last), boundary(&mut random, 1..last))).collect();
 
     all(&cases, |(first, second)| {
         let at = format!("{first}, then {second}");
@@ -340,16 +341,9 @@ fn killed_twice_at_random_it_ends_as_if_nothing_had_happened() {
     });
 }
 
-/// A small generator with a seed (xorshift), so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn boundary(&mut self, range: std::ops::Range<usize>) -> At {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let number = usize::try_from(self.0 >> 11).unwrap();
-        let side = if number % 2 == 0 { "before" } else { "after" };
-        format!("{} {side}", range.start + number / 2 % range.len())
-    }
+/// A boundary of a run that has so many writes.
+fn boundary(random: &mut Random, range: std::ops::Range<u64>) -> At {
+    let number = random.within(range);
+    let side = if random.within(0..2) == 0 { "before" } else { "after" };
+    format!("{number} {side}")
 }

@@ -70,6 +70,12 @@ impl Left {
                 return Err(format!("{name} ran and was not undone"));
             }
         }
+        let undone = self.ran.keys().filter_map(|name| name.strip_prefix("undo-"));
+        for name in undone.filter(|name| !name.starts_with("closure")) {
+            if count(name) != 1 {
+                return Err(format!("{name} was undone and had not run"));
+            }
+        }
         if count("service-start") != count("service-stop") {
             return Err("the service was not started as often as it was stopped".to_owned());
         }

@@ -7,6 +7,6 @@ mod interrupted;
 mod lockout;
 mod login;
 mod plan;
-mod program;
+pub(crate) mod program;
 mod quick;
-mod server;
+pub(crate) mod server;

@@ -8,34 +8,34 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A process that writes events to `out` and what else it has to say to `err`.
 #[derive(Debug)]
-pub(super) struct Program {
-    pub(super) child: Child,
-    pub(super) out: PathBuf,
-    pub(super) err: PathBuf,
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) out: PathBuf,
+    pub(crate) err: PathBuf,
 }
 
 /// How it ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Program {
     /// Waits for an event.
     #[track_caller]
-    pub(super) fn until(&mut self, what: &str, mut happened: impl FnMut(&Value) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut happened: impl FnMut(&Value) -> bool) {
         self.wait(what, |program| program.events().iter().any(&mut happened));
     }
 
     /// Waits until the step whose name begins so has begun.
     #[track_caller]
-    pub(super) fn until_step(&mut self, step: &str) {
+    pub(crate) fn until_step(&mut self, step: &str) {
         self.until(step, |event| {
             event["what"]["event"] == "step_began" && text(&event["step"]).starts_with(step)
         });
@@ -43,7 +43,7 @@ impl Program {
 
     /// Waits for something that happens elsewhere while the program runs.
     #[track_caller]
-    pub(super) fn wait(&mut self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait(&mut self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
         while !happened(self) {
             let ended = self.child.try_wait().unwrap();
@@ -66,14 +66,14 @@ impl Program {
     }
 
     /// Kills it with -9.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub(super) fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -92,14 +92,14 @@ impl Program {
 impl Ended {
     /// Makes sure of the exit status.
     #[track_caller]
-    pub(super) fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.tail());
         self
     }
 
     /// Makes sure that the words are in the sentence of the failure that ended the run, or in its evidence.
     #[track_caller]
-    pub(super) fn expect_failure(self, words: &str) -> Self {
+    pub(crate) fn expect_failure(self, words: &str) -> Self {
         assert!(
             self.last("run_ended").to_string().contains(words),
             "no `{words}`:\n{}",
@@ -108,27 +108,27 @@ impl Ended {
         self
     }
 
-    pub(super) fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         events(&self.out)
     }
 
     /// The last event of that kind.
     #[track_caller]
-    pub(super) fn last(&self, kind: &str) -> Value {
+    pub(crate) fn last(&self, kind: &str) -> Value {
         let events = self.events();
         let last = events.iter().rev().find(|event| event["what"]["event"] == kind);
         last.unwrap_or_else(|| panic!("no event {kind}:\n{}", self.tail()))["what"].clone()
     }
 
     /// What it was about, for the message of a test.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let lines: Vec<&str> = self.out.lines().collect();
         let from = lines.len().saturating_sub(12);
         format!("{:?}\n{}\n{}", self.code, lines[from..].join("\n"), self.err)
     }
 }
 
-pub(super) fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -14,15 +15,15 @@ use super::program::{Ended, Program};
 use crate::support::lab::{Host, Lab, config_toml};
 use crate::support::site::{PASSWORD, simulator};
 
-pub(super) const RUNBOOK: &str = "scripts/ahsay_553.rhai";
-pub(super) const HOME: &str = "/usr/local/obs";
-pub(super) const BACKUP: &str = "/var/backups/obs-before-5.5.3";
-pub(super) const PACKAGE: &str = "/root/obsr-5.5.3.tar.gz";
+pub(crate) const RUNBOOK: &str = "scripts/ahsay_553.rhai";
+pub(crate) const HOME: &str = "/usr/local/obs";
+pub(crate) const BACKUP: &str = "/var/backups/obs-before-5.5.3";
+pub(crate) const PACKAGE: &str = "/root/obsr-5.5.3.tar.gz";
 /// The sudo password of the user `operator`.
 const SUDO_PASSWORD: &str = "lab-sudo";
 
 /// Settings with which the replication is switched in the running server, without a restart.
-pub(super) const BY_CONSOLE: [&str; 6] = [
+pub(crate) const BY_CONSOLE: [&str; 6] = [
     "--set",
     "replication_driver=command",
     "--set",
@@ -32,32 +33,32 @@ pub(super) const BY_CONSOLE: [&str; 6] = [
 ];
 
 /// Login name and owner.
-pub(super) type User = (String, String);
+pub(crate) type User = (String, String);
 
 /// A line of the server's own log of what really happened.
 #[derive(Clone, Debug)]
-pub(super) struct Audit {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) user: User,
-    pub(super) to: String,
+pub(crate) struct Audit {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) user: User,
+    pub(crate) to: String,
 }
 
 /// A host with a server, and a directory of this machine for the program.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) host: Host,
+pub(crate) struct Server {
+    pub(crate) host: Host,
     root: PathBuf,
     dir: tempfile::TempDir,
     address: String,
     /// The states of the users when the server was made.
-    pub(super) users: BTreeMap<User, String>,
-    runs: std::cell::Cell<u32>,
+    pub(crate) users: BTreeMap<User, String>,
+    runs: AtomicU32,
 }
 
 impl Server {
     /// Takes a host and makes a server on it, unless the lab cannot run here.
-    pub(super) fn new(settings: &[&str]) -> Option<Self> {
+    pub(crate) fn new(settings: &[&str]) -> Option<Self> {
         let lab = Lab::shared()?;
         let [host] = lab.hosts();
         let program = simulator();
@@ -72,11 +73,12 @@ impl Server {
             host.put(program, "/opt/obs_server");
         }
         let mut server = Self {
-            root: host.root(),
+            // Whatever is looked at lies on the disk, which is the same after a reboot.
+            root: host.disk(),
             dir: tempfile::tempdir().unwrap(),
             address: host.service_address(),
             users: BTreeMap::new(),
-            runs: std::cell::Cell::new(0),
+            runs: AtomicU32::new(0),
             host,
         };
         server.again(settings);
@@ -84,7 +86,7 @@ impl Server {
     }
 
     /// Makes the server anew, as if nothing had ever been done to it.
-    pub(super) fn again(&mut self, settings: &[&str]) {
+    pub(crate) fn again(&mut self, settings: &[&str]) {
         let password = PASSWORD.replace('\'', r"'\''");
         self.host.ok(&format!(
             "set -e
@@ -106,7 +108,7 @@ impl Server {
     }
 
     /// Writes the configuration: targets as given, parameters as the server needs them.
-    pub(super) fn config(&self, targets: &str) {
+    pub(crate) fn config(&self, targets: &str) {
         let params = format!(
             "[defaults.params]\npackage = \"{PACKAGE}\"\nsystem_password = \"env:OBS_PASSWORD\"\n\
              clients_wait = \"1s\"\nstop_timeout = \"20s\"\ndrain_timeout = \"5s\"\n"
@@ -115,21 +117,21 @@ impl Server {
     }
 
     /// A file of this machine.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A file of the host, as this machine sees it.
-    pub(super) fn on_host(&self, path: &str) -> PathBuf {
+    pub(crate) fn on_host(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    pub(super) fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.on_host(path)).unwrap_or_default()).into_owned()
     }
 
     /// Changes settings of the running simulation, at once.
-    pub(super) fn set(&self, settings: &[&str]) {
+    pub(crate) fn set(&self, settings: &[&str]) {
         let path = self.on_host(&format!("{HOME}/sim.conf"));
         let old = fs::read_to_string(&path).unwrap();
         let replaced = |line: &&str| {
@@ -144,7 +146,7 @@ impl Server {
 
     /// Waits for something that happens on the host.
     #[track_caller]
-    pub(super) fn wait(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
         while !happened(self) {
             assert!(started.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
@@ -155,10 +157,17 @@ impl Server {
     // ---- the program ----
 
     /// Begins a run of the program.
-    pub(super) fn start(&self, arguments: &[&str]) -> Program {
-        self.runs.set(self.runs.get() + 1);
-        let [out, err] =
-            ["out", "err"].map(|kind| self.path(&format!("{kind}-{}", self.runs.get())));
+    pub(crate) fn start(&self, arguments: &[&str]) -> Program {
+        let run = self.runs.fetch_add(1, Ordering::SeqCst);
+        let [out, err] = ["out", "err"].map(|kind| self.path(&format!("{kind}-{run}")));
+        let mut program = self.command(arguments);
+        program.stdin(Stdio::null());
+        program.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        Program { child: program.spawn().unwrap(), out, err }
+    }
+
+    /// Returns the program with its environment, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_upgrade-host"));
         program.args(arguments).arg("--state").arg(self.path("state"));
         program.arg("--config").arg(self.path("upgrade-host.toml"));
@@ -168,42 +177,41 @@ impl Server {
             .env_remove("SSH_AUTH_SOCK")
             .env("OBS_PASSWORD", PASSWORD)
             .env("SUDO_PASSWORD", SUDO_PASSWORD);
-        program.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-        program.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        Program { child: program.spawn().unwrap(), out, err }
+        program.current_dir(env!("CARGO_MANIFEST_DIR"));
+        program
     }
 
     /// Runs the program to its end.
     #[track_caller]
-    pub(super) fn program(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn program(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).end()
     }
 
     /// Begins the upgrade.
-    pub(super) fn begin(&self, more: &[&str]) -> Program {
+    pub(crate) fn begin(&self, more: &[&str]) -> Program {
         let arguments = ["run", RUNBOOK, "--on", self.host.name(), "--json", "--yes"];
         self.start(&[&arguments, more].concat())
     }
 
     /// Upgrades, to the end of the run.
     #[track_caller]
-    pub(super) fn upgrade(&self, more: &[&str]) -> Ended {
+    pub(crate) fn upgrade(&self, more: &[&str]) -> Ended {
         self.begin(more).end()
     }
 
     #[track_caller]
-    pub(super) fn resume(&self) -> Ended {
+    pub(crate) fn resume(&self) -> Ended {
         self.program(&["resume", "last", "--json", "--yes"])
     }
 
     #[track_caller]
-    pub(super) fn roll_back(&self) -> Ended {
+    pub(crate) fn roll_back(&self) -> Ended {
         self.program(&["rollback", "last", "--json", "--yes"])
     }
 
     /// What is owed, as `debts` lists it.
     #[track_caller]
-    pub(super) fn debts(&self) -> Vec<String> {
+    pub(crate) fn debts(&self) -> Vec<String> {
         let ended = self.program(&["debts", "--json"]);
         let debts: Vec<serde_json::Value> = serde_json::from_str(&ended.out).unwrap();
         let ended = ended.expect(if debts.is_empty() { 0 } else { 4 });
@@ -232,7 +240,7 @@ impl Server {
     }
 
     /// Asks as a user of the server does, on the interface for users: status and body, if it answers.
-    pub(super) fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut answer = Self::agent().get(format!("http://{}{path}", self.address)).call().ok()?;
         Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
     }
@@ -249,7 +257,7 @@ impl Server {
     }
 
     /// What happened since the server was made.
-    pub(super) fn audit(&self) -> Vec<Audit> {
+    pub(crate) fn audit(&self) -> Vec<Audit> {
         let text = self.read(&format!("{HOME}.audit.log"));
         let line = |line: &str| {
             let words: Vec<&str> = line.split('\t').collect();
@@ -267,18 +275,18 @@ impl Server {
     }
 
     /// How often it happened.
-    pub(super) fn count(&self, kind: &str, name: &str) -> usize {
+    pub(crate) fn count(&self, kind: &str, name: &str) -> usize {
         self.audit().iter().filter(|line| line.kind == kind && line.name == name).count()
     }
 
     /// How many users have been suspended, or enabled.
-    pub(super) fn changes(&self, to: &str) -> Vec<User> {
+    pub(crate) fn changes(&self, to: &str) -> Vec<User> {
         let made = self.audit().into_iter().filter(|line| line.to == to);
         made.map(|line| line.user).collect()
     }
 
     /// The states of the users on the server's disk.
-    pub(super) fn states(&self) -> BTreeMap<User, String> {
+    pub(crate) fn states(&self) -> BTreeMap<User, String> {
         let users =
             fs::read_dir(self.on_host(&format!("{HOME}/user"))).unwrap().map(Result::unwrap);
         users
@@ -293,7 +301,7 @@ impl Server {
             .collect()
     }
 
-    fn enabled(&self) -> Vec<&User> {
+    pub(crate) fn enabled(&self) -> Vec<&User> {
         self.users.iter().filter(|(_, status)| *status == "ENABLE").map(|(user, _)| user).collect()
     }
 
@@ -301,7 +309,7 @@ impl Server {
 
     /// This version is installed and answers.
     #[track_caller]
-    pub(super) fn runs(&self, version: &str) {
+    pub(crate) fn runs(&self, version: &str) {
         assert_eq!(self.read(&format!("{HOME}/version.txt")).trim(), version);
         let said = self.api("GetSystemSetting");
         assert!(said.contains(&format!("\"{version}\"")), "{said}");
@@ -309,7 +317,7 @@ impl Server {
 
     /// Each user may do what was possible before; the server itself says so, to its users and on its disk.
     #[track_caller]
-    pub(super) fn users_are_as_before(&self) {
+    pub(crate) fn users_are_as_before(&self) {
         assert_eq!(self.states(), self.users);
         let list = self.api("ListUsers");
         let listed = list.matches("\"ENABLE\"").count();
@@ -325,7 +333,7 @@ impl Server {
 
     /// Each user who could log in was suspended once and enabled once, and nobody else was touched.
     #[track_caller]
-    pub(super) fn users_went_out_and_in_once(&self) {
+    pub(crate) fn users_went_out_and_in_once(&self) {
         let enabled = self.enabled();
         for to in ["SUSPENDED", "ENABLE"] {
             let mut changed = self.changes(to);
@@ -336,7 +344,7 @@ impl Server {
 
     /// Nobody was changed twice the same way.
     #[track_caller]
-    pub(super) fn nobody_was_changed_twice(&self) {
+    pub(crate) fn nobody_was_changed_twice(&self) {
         for to in ["SUSPENDED", "ENABLE"] {
             let changed = self.changes(to);
             let distinct: BTreeSet<_> = changed.iter().collect();
@@ -345,20 +353,20 @@ impl Server {
     }
 
     #[track_caller]
-    pub(super) fn replication_is(&self, on: bool) {
+    pub(crate) fn replication_is(&self, on: bool) {
         let said = self.api("GetReplicationMode");
         assert_eq!(!said.contains("\"DISABLED\""), on, "{said}");
     }
 
     /// No file and no process of ours is on the host.
     #[track_caller]
-    pub(super) fn nothing_of_ours_is_left(&self) {
+    pub(crate) fn nothing_of_ours_is_left(&self) {
         self.nothing_is_left_but(&[]);
     }
 
     /// As above, but for processes with these words in their command lines.
     #[track_caller]
-    fn nothing_is_left_but(&self, known: &[&str]) {
+    pub(crate) fn nothing_is_left_but(&self, known: &[&str]) {
         let files = self.host.ok("find / /tmp /run -xdev -name '*upgrade-host*' ! -path '/proc/*'");
         assert_eq!(files, "", "files are left on the host");
         let system = [
@@ -388,7 +396,7 @@ impl Server {
 
     /// The password is in nothing that the program wrote here, nor in a log of the server.
     #[track_caller]
-    pub(super) fn the_password_is_nowhere(&self) {
+    pub(crate) fn the_password_is_nowhere(&self) {
         let form: String = form_urlencoded::byte_serialize(PASSWORD.as_bytes()).collect();
         let xml = PASSWORD.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
         let json = PASSWORD.replace('"', "\\\"");
@@ -408,7 +416,7 @@ impl Server {
 
     /// The old version runs, everybody is in again, and nothing of ours is left.
     #[track_caller]
-    pub(super) fn is_as_it_was(&self) {
+    pub(crate) fn is_as_it_was(&self) {
         self.wait("the server answers", |server| server.get("/alive.txt").is_some());
         self.runs("5.5.2.0");
         self.users_are_as_before();
@@ -417,13 +425,13 @@ impl Server {
 
     /// As [`Server::is_upgraded`], after the link was cut: sshd keeps a session that was lost until it finds out.
     #[track_caller]
-    pub(super) fn is_upgraded_after_a_cut(&self) {
+    pub(crate) fn is_upgraded_after_a_cut(&self) {
         self.is_upgraded_but(&["sshd: root@notty"]);
     }
 
     /// The new version runs, everybody is in again, and nothing of ours is left.
     #[track_caller]
-    pub(super) fn is_upgraded(&self) {
+    pub(crate) fn is_upgraded(&self) {
         self.is_upgraded_but(&[]);
     }
 

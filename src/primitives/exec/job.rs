@@ -247,6 +247,12 @@ impl Job {
         }
     }
 
+    /// Finds out by its receipt whether the last try began.
+    fn begun(&self, cx: &Cx<'_>, tries: Tries) -> Result<bool> {
+        let command = self.command(cx, false)?;
+        Ok(!matches!(cx.receipt(&command, tries.number())?, Found::Never | Found::Void))
+    }
+
     /// Asks the runbook's own probe whether it happened.
     fn probed(&self, cx: &Cx<'_>, why: String) -> Result<Reconciled<Ran>> {
         let Some(probe) = &self.probe else { return Ok(Reconciled::Unknown(why)) };
@@ -349,6 +355,10 @@ macro_rules! change {
 
             fn reconcile(&self, cx: &Cx<'_>, before: &Tries) -> Result<Reconciled<Ran>> {
                 self.0.reconcile(cx, *before)
+            }
+
+            fn begun(&self, cx: &Cx<'_>, before: &Tries) -> Result<bool> {
+                self.0.begun(cx, *before)
             }
 
             fn again(&self, before: &mut Tries, _failure: &Failure) {

@@ -452,8 +452,30 @@ fn end(
     let ending = Command::script(scripts::END, [mark.as_str(), &at.dir, &at.call, why])
         .sudo(command.sudo.clone())
         .timeout(Some(SMALL));
-    let exit = transport.exec(&ending, &cancel.second(), &mut |_, _| {})?;
-    let mut marks = Marks::new(&mark).map_err(TransportError::Invalid)?;
+    ended(transport, &ending, &mark, &cancel.second())
+}
+
+/// Ends whatever still runs of a run, but for what takes something back.
+///
+/// # Errors
+/// As [`Transport::exec`].
+pub fn end_all(transport: &dyn Transport, dir: &str, why: &str) -> Result<(), TransportError> {
+    let mark = new_mark()?;
+    let ending =
+        Command::script(scripts::END_ALL, [mark.as_str(), dir, why]).timeout(Some(SMALL * 3));
+    // Nobody can cancel it.
+    ended(transport, &ending, &mark, &Cancel::new())
+}
+
+/// Runs a script that ends commands.
+fn ended(
+    transport: &dyn Transport,
+    ending: &Command,
+    mark: &str,
+    cancel: &Cancel,
+) -> Result<(), TransportError> {
+    let exit = transport.exec(ending, cancel, &mut |_, _| {})?;
+    let mut marks = Marks::new(mark).map_err(TransportError::Invalid)?;
     marks.pass(exit.stdout.clone());
     if marks.said().first().is_some_and(|said| said == "gone") {
         return Ok(());

@@ -249,6 +249,33 @@ echo "$m gone"
 "#
 );
 
+/// Ends every call of a run that still runs, but for those that take something back, whose names begin with `undo-`. `$1`
+/// mark, `$2` directory, `$3` why.
+pub(super) const END_ALL: &str = concat!(
+    r#"m=$1; d=$2; why=$3; umask 077"#,
+    look!(),
+    end_group!(),
+    r#"
+left=
+for c in "$d"/*.start; do
+  f=${c%.start}
+  [ -e "$c" ] || continue
+  case ${f##*/} in undo-*) continue ;; esac
+  n=0
+  while look; [ "$state" = starting ] && [ "$n" -lt 50 ]; do
+    n=$((n+1))
+    sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }
+  done
+  [ "$state" = running ] || continue
+  printf '%s\n' "$why" >"$f.ended"
+  if [ "$g" != 0 ]; then end_group; ! alive || left=1
+  else kill -s TERM "$p" 2>/dev/null; sleep 1; kill -s KILL "$p" 2>/dev/null
+  fi
+done
+if [ -z "$left" ]; then echo "$m gone"; else echo "$m left"; fi
+"#
+);
+
 /// Lists what runs keep on this machine, a line each: `RUN USER CALLS RUNNING`. Root sees all, others their own.
 pub(super) const LIST: &str = concat!(
     r#"me=$(id -u)"#,
