@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("call", &["error"]),
     ("event", &["call", "error"]),
     ("transport", &["failpoint", "secret", "units"]),
-    ("journal", &["call", "error", "event", "failpoint"]),
+    ("journal", &["call", "error", "event", "failpoint", "units"]),
     ("effect", &["call", "error", "event", "failpoint", "journal", "secret", "transport", "units"]),
     (
         "primitives",

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::event::Status;
 
 mod cursor;
+mod fault;
 mod hold;
 mod record;
 mod sqlite;
@@ -20,7 +21,7 @@ pub use hold::Hold;
 pub use record::{Body, Debt, FORMAT, Inverse, Outcome, Record};
 pub use sqlite::Sqlite;
 
-/// Why the journal cannot be used. Nothing is done without it.
+/// Why the journal cannot be used, and what to do about it. Nothing is done without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -202,6 +203,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the open obligations, newest first.
     fn debts(&self) -> Result<Vec<DebtRow>, JournalError>;
+
+    /// Removes those of these runs that are over, owe nothing and are driven by nobody: all in one, or none. Returns
+    /// which those were.
+    fn prune(&self, runs: &[String]) -> Result<Vec<String>, JournalError>;
 
     /// Claims the right to drive a run, until the returned value is dropped.
     fn hold(&self, run: &str) -> Result<Hold, JournalError>;
