@@ -35,6 +35,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    // Gathers what is to be fuzzed, for the targets in `fuzz/`.
+    ("fuzz", &["journal", "primitives", "session", "transport"]),
     ("report", &["call", "error", "event", "journal", "units"]),
     (
         "repl",

@@ -12,11 +12,15 @@ use crate::event::Status;
 
 mod cursor;
 mod fault;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod hold;
 mod record;
 mod sqlite;
 
 pub use cursor::{Cursor, Recall, Recorded};
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 pub use hold::Hold;
 pub use record::{Body, Debt, FORMAT, Inverse, Outcome, Record};
 pub use sqlite::Sqlite;
