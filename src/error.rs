@@ -224,8 +224,7 @@ impl fmt::Display for Stop {
             Self::Mismatch(mismatch) => {
                 write!(f, "the script does not match the journal at {}", mismatch.attempted)
             }
-            Self::Journal(why) => write!(f, "journal: {why}"),
-            Self::Fenced(why) | Self::Fired(why) => f.write_str(why),
+            Self::Journal(why) | Self::Fenced(why) | Self::Fired(why) => f.write_str(why),
             Self::EndOfRecord => f.write_str("end of the recorded calls"),
             Self::Limit(why) => write!(f, "limit reached: {why}"),
         }

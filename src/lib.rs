@@ -31,6 +31,8 @@ pub mod effect;
 pub mod error;
 pub mod event;
 mod failpoint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod journal;
 pub mod primitives;
 #[cfg(feature = "cli")]

@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("call", &["error"]),
     ("event", &["call", "error"]),
     ("transport", &["failpoint", "secret", "units"]),
-    ("journal", &["call", "error", "event", "failpoint"]),
+    ("journal", &["call", "error", "event", "failpoint", "units"]),
     ("effect", &["call", "error", "event", "failpoint", "journal", "secret", "transport", "units"]),
     (
         "primitives",
@@ -35,6 +35,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    // Gathers what is to be fuzzed, for the targets in `fuzz/`.
+    ("fuzz", &["journal", "primitives", "session", "transport"]),
     ("report", &["call", "error", "event", "journal", "units"]),
     (
         "repl",

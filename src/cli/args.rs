@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -111,8 +112,11 @@ pub(super) enum Commands {
         #[arg(long)]
         dry_run: bool,
     },
-    /// List runs, newest first
+    /// List runs, newest first, or remove old ones
+    #[command(args_conflicts_with_subcommands = true)]
     Runs {
+        #[command(subcommand)]
+        what: Option<RunsCommands>,
         /// How many at most
         #[arg(long, default_value_t = 20, value_name = "N")]
         newest: usize,
@@ -185,6 +189,34 @@ impl Commands {
             | Self::Repl => None,
         }
     }
+}
+
+/// What is done with runs instead of listing them
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommands {
+    /// Remove old runs from the journal
+    ///
+    /// Only runs that are over go: never one that is paused, was cut off, whose outcome is unknown, that a process
+    /// drives, or that owes something. What is removed cannot be shown or rolled back any more.
+    Prune(Prune),
+}
+
+/// Which runs are removed
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["older", "keep"]))]
+pub(super) struct Prune {
+    /// Only those that ended longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = crate::units::duration)]
+    pub(super) older: Option<Duration>,
+    /// Keep the newest N runs in any case
+    #[arg(long, value_name = "N")]
+    pub(super) keep: Option<usize>,
+    /// Also those that failed, if they owe nothing; they cannot be rolled back after that
+    #[arg(long)]
+    pub(super) failed: bool,
+    /// Only say which
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// A script to run or plan

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::ui::Ui;
 use crate::error::Failure;
+use crate::journal::JournalError;
 use crate::report::diagnostic;
 use crate::session::{Ended, SessionError};
 
@@ -27,9 +28,15 @@ pub(super) fn say_in(ui: &Ui, error: &SessionError, sources: crate::report::Sour
         SessionError::Params(errors) => ui.error(&crate::session::params::render(errors)),
         SessionError::Failure(failure) => one(failure),
         SessionError::Journal(error) => {
-            one(&Failure::input(error.to_string()));
+            let mut failure = Failure::input(error.to_string());
+            if let JournalError::Held { run, .. } = error {
+                let short = run.rsplit('-').next().unwrap_or(run);
+                let hint = format!("`upgrade-host pause {short}` asks that process to pause it.");
+                failure = failure.with_hint(hint);
+            }
+            one(&failure);
             return match error {
-                crate::journal::JournalError::NoSuchRun(_) => Exit::Invalid,
+                JournalError::NoSuchRun(_) => Exit::Invalid,
                 _ => Exit::Journal,
             };
         }

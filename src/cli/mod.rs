@@ -27,7 +27,7 @@ mod signals;
 pub mod ui;
 
 pub(crate) use args::Common;
-use args::{Cli, Commands};
+use args::{Cli, Commands, RunsCommands};
 use exit::Exit;
 use ui::{Options, Ui};
 
@@ -77,7 +77,10 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
         Some(Commands::Pause { run, timeout }) => pause::pause(ui, common, &run, &timeout),
         Some(Commands::Rollback { run, dry_run: true }) => rollback::dry_run(ui, common, &run),
         Some(Commands::Rollback { run, .. }) => rollback::rollback(ui, common, &run),
-        Some(Commands::Runs { newest }) => runs::runs(ui, common, newest),
+        Some(Commands::Runs { what: None, newest }) => runs::runs(ui, common, newest),
+        Some(Commands::Runs { what: Some(RunsCommands::Prune(prune)), .. }) => {
+            runs::prune(ui, common, &prune)
+        }
         Some(Commands::Show { run }) => show::show(ui, common, &run),
         Some(Commands::Clean { targets, force }) => {
             clean::clean(ui, common, targets.as_deref(), force)

@@ -4,8 +4,12 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::JournalError;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use super::{JournalError, fault};
 
 /// Held as long as the value lives.
 #[derive(Debug)]
@@ -18,8 +22,7 @@ impl Hold {
     /// [`JournalError::Held`] with the process id of the holder.
     pub(super) fn take(dir: &Path, run: &str) -> Result<Self, JournalError> {
         let path = dir.join(format!("{run}.lock"));
-        let failed =
-            |error: std::io::Error| JournalError::Io { path: path.clone(), why: error.to_string() };
+        let failed = |error: std::io::Error| fault::of_system(&path, &error);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -31,10 +34,7 @@ impl Hold {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut who = String::new();
-                let _unknown = file.read_to_string(&mut who);
-                let who = if who.is_empty() { String::new() } else { format!(" ({})", who.trim()) };
-                return Err(JournalError::Held { run: run.to_owned(), who });
+                return Err(JournalError::Held { run: run.to_owned(), who: holder(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
@@ -52,6 +52,30 @@ impl Hold {
     }
 }
 
+/// Says which process has the lock, as ` (process 123)`. One that has only just taken it has not said so yet, and the
+/// file names the one before it.
+fn holder(file: &mut File) -> String {
+    for _ in 0..50 {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let pid = text.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok());
+        let alive = pid
+            .and_then(Pid::from_raw)
+            .is_some_and(|pid| !matches!(test_kill_process(pid), Err(Errno::SRCH)));
+        if read.is_ok() && alive {
+            return format!(" ({})", text.trim());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    String::new()
+}
+
+/// Removes what is left of a run that is removed itself.
+pub(super) fn forget(dir: &Path, run: &str) {
+    let _gone = std::fs::remove_file(dir.join(format!("{run}.lock")));
+    let _gone = std::fs::remove_file(request(dir, run));
+}
+
 /// The request that a run be paused.
 fn request(dir: &Path, run: &str) -> PathBuf {
     dir.join(format!("{run}.pause"))
@@ -67,7 +91,7 @@ pub(super) fn ask_pause(dir: &Path, run: &str) -> Result<(), JournalError> {
         .mode(0o600)
         .open(&path)
         .map(drop)
-        .map_err(|error| JournalError::Io { path, why: error.to_string() })
+        .map_err(|error| fault::of_system(&path, &error))
 }
 
 /// Takes the request away; returns whether there was one.
@@ -76,6 +100,6 @@ pub(super) fn take_pause(dir: &Path, run: &str) -> Result<bool, JournalError> {
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(JournalError::Io { path, why: error.to_string() }),
+        Err(error) => Err(fault::of_system(&path, &error)),
     }
 }

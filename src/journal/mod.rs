@@ -11,18 +11,23 @@ use serde_json::Value;
 use crate::event::Status;
 
 mod cursor;
+mod fault;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod hold;
 mod record;
 mod sqlite;
 mod switches;
 
 pub use cursor::{Cursor, Recall, Recorded};
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 pub use hold::Hold;
 pub use record::{Body, Debt, FORMAT, Inverse, Outcome, Record};
 pub use sqlite::Sqlite;
 pub use switches::{SwitchRow, armed};
 
-/// Why the journal cannot be used. Nothing is done without it.
+/// Why the journal cannot be used, and what to do about it. Nothing is done without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -207,6 +212,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the dead-man switches that may be armed, over all runs, the one that fires first at the top.
     fn switches(&self) -> Result<Vec<SwitchRow>, JournalError>;
+
+    /// Removes those of these runs that are over, owe nothing and are driven by nobody: all in one, or none. Returns
+    /// which those were.
+    fn prune(&self, runs: &[String]) -> Result<Vec<String>, JournalError>;
 
     /// Claims the right to drive a run, until the returned value is dropped.
     fn hold(&self, run: &str) -> Result<Hold, JournalError>;

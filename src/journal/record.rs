@@ -1,5 +1,6 @@
 //! The journal's format: what one record holds. Records are JSON in the store's `records` table; the format's version
-//! is [`FORMAT`], and old journals in `tests/data` are read by every later version.
+//! is [`FORMAT`]. docs/journal.md describes all of it, and the journals of every format in `tests/data/journal` are read
+//! by every later version.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::error::{Failure, Place};
 use crate::event::{DeadmanState, Status};
 
 /// The version of the format that this program writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// How a change can be taken back, recorded with its intent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,11 +172,6 @@ pub enum Body {
         /// The lane.
         lane: String,
     },
-    /// The point of no return was passed.
-    PointOfNoReturn {
-        /// Why.
-        why: String,
-    },
     /// A note or warning, for reports.
     Note {
         /// The text.
@@ -221,4 +217,25 @@ pub struct Record {
     pub at: Timestamp,
     /// What it holds.
     pub body: Body,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That none is missing there is tested in `tests/journal`.
+    #[test]
+    fn the_examples_of_the_documentation_are_read_and_written_as_they_stand() {
+        let text = include_str!("../../docs/journal.md");
+        let mut found = 0;
+        for part in text.split("```json\n").skip(1) {
+            let json = part.split("```").next().unwrap();
+            let value: Value = serde_json::from_str(json).unwrap();
+            let body: Body =
+                serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in {json}"));
+            assert_eq!(serde_json::to_value(&body).unwrap(), value);
+            found += 1;
+        }
+        assert!(found >= 11, "{found}");
+    }
 }

@@ -36,6 +36,8 @@ use bridge::{Face, Faces};
 pub use exec::{AdHoc, Answer};
 pub use files::{clean_receipts_script, clean_script, needs_kept};
 pub(crate) use lanes::run as side_by_side;
+#[cfg(any(test, fuzzing))]
+pub use {log::fuzz::fuzz as fuzz_log, rsync::fuzz::fuzz as fuzz_rsync};
 
 use crate::effect::Registry;
 

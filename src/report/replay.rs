@@ -137,7 +137,7 @@ impl<'a> Replay<'a> {
                     self.ended(at, call, &open, outcome);
                 }
             }
-            Body::Call { call, access, target, summary, outcome, closes, place, .. } => {
+            Body::Call { call, access, target, summary, action, outcome, closes, place } => {
                 self.stand_in(at, call, target);
                 let what = What::CallBegan {
                     call: call.to_string(),
@@ -149,6 +149,10 @@ impl<'a> Replay<'a> {
                 let closes = closes.as_deref();
                 let open = Open { at, access: *access, target, summary, closes };
                 self.ended(at, call, &open, outcome);
+                if call.action == "point_of_no_return" {
+                    let why = action["why"].as_str().unwrap_or_default().to_owned();
+                    self.emit(at, &call.lane, &call.step, target, What::PointOfNoReturn { why });
+                }
             }
             Body::Deadman { call, target, key, what, state, .. } => {
                 match state {
@@ -186,9 +190,6 @@ impl<'a> Replay<'a> {
                 let from = self.steps.remove(&(lane.as_str(), step.as_str())).unwrap_or(at);
                 let took_ms = millis(span(from, at));
                 self.emit(at, lane, step, first, What::StepEnded { ok: *ok, took_ms });
-            }
-            Body::PointOfNoReturn { why } => {
-                self.emit(at, "main", "", first, What::PointOfNoReturn { why: why.clone() });
             }
             Body::Note { text, warning } => {
                 let text = text.clone();

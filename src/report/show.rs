@@ -79,7 +79,7 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
     for owed in met {
         lines.push(fact("met since", Tone::Good, format!("{owed}, by another run")));
     }
-    for debt in own {
+    for debt in &own {
         let mut line = fact("still owed", Tone::Warn, debt.what.clone());
         line.push(Tone::Plain, &format!(" on {}, since {}", debt.target, style.date(debt.since)));
         if let Some(kept) = &debt.kept {
@@ -107,9 +107,13 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
     for (at, words) in next(run, records, held).into_iter().enumerate() {
         lines.push(fact(if at == 0 { "resume" } else { "" }, Tone::Plain, words));
     }
-    if resumable(run.status) && !held {
-        let command = format!("upgrade-host resume {}", run.id);
-        lines.push(fact("next", Tone::Strong, command));
+    let word = match run.status {
+        status if resumable(status) => Some("resume"),
+        Status::Failed if !own.is_empty() || !failed_calls(records).is_empty() => Some("rollback"),
+        _ => None,
+    };
+    if let (Some(word), false) = (word, held) {
+        lines.push(fact("next", Tone::Strong, format!("upgrade-host {word} {}", run.id)));
     }
     lines
 }
@@ -120,13 +124,25 @@ fn typed(run: &RunInfo) -> bool {
 }
 
 fn resumable(status: Status) -> bool {
-    matches!(status, Status::Running | Status::Paused | Status::Failed | Status::Unknown)
+    matches!(status, Status::Running | Status::Paused | Status::Unknown)
+}
+
+/// Returns the calls whose failure ended the run.
+fn failed_calls(records: &[Record]) -> &[String] {
+    let ended = records.iter().rev().find_map(|record| match &record.body {
+        Body::Ended { failed, .. } => Some(failed.as_slice()),
+        _ => None,
+    });
+    ended.unwrap_or_default()
 }
 
 /// Says what `resume` would do.
 fn next(run: &RunInfo, records: &[Record], held: bool) -> Vec<String> {
     if held {
         return vec!["not now: a process drives the run".to_owned()];
+    }
+    if run.status == Status::Failed {
+        return vec!["not any more: it is over".to_owned()];
     }
     if !resumable(run.status) {
         return vec!["nothing is left to do".to_owned()];
@@ -139,19 +155,14 @@ fn next(run: &RunInfo, records: &[Record], held: bool) -> Vec<String> {
     if done > 0 {
         words.push(format!("takes {} from the record", super::words::count(done, "call")));
     }
-    let failed = records.iter().rev().find_map(|record| match &record.body {
-        Body::Ended { failed, .. } => Some(failed.as_slice()),
-        _ => None,
-    });
+    let failed = failed_calls(records);
     for call in all {
         match &call.outcome {
             None => {
                 words
                     .push(format!("finds out what became of: {} on {}", call.summary, call.target));
             }
-            Some(Outcome::Failed { .. })
-                if failed.is_some_and(|failed| failed.contains(&call.call.to_string())) =>
-            {
+            Some(Outcome::Failed { .. }) if failed.contains(&call.call.to_string()) => {
                 words.push(format!("tries again: {} on {}", call.summary, call.target));
             }
             Some(_) => {}

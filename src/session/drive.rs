@@ -438,8 +438,11 @@ impl Ending<'_> {
             let mut cursor = self.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
             let told = cursor.told(&Body::Closing);
             drop(cursor);
-            if let (Some(store), false) = (&self.setup.store, told) {
-                store.append_durable(&self.setup.info.id, Body::Closing, Vec::new())?;
+            if let (Some(store), false) = (&self.setup.store, told)
+                && let Err(error) =
+                    store.append_durable(&self.setup.info.id, Body::Closing, Vec::new())
+            {
+                return self.paused(Stop::Journal(error.to_string()), Vec::new());
             }
             self.clean();
             return self.end(Status::Done, "done".to_owned(), None, None, Vec::new());
@@ -505,7 +508,7 @@ impl Ending<'_> {
         }
     }
 
-    pub(super) fn paused(&mut self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
+    pub(super) fn paused(&self, stop: Stop, calls: Vec<String>) -> Result<Ended> {
         if self.setup.mode == Mode::Plan {
             return self.end(
                 Status::Planned,
@@ -562,7 +565,9 @@ impl Ending<'_> {
         if let Some(store) = &self.setup.store {
             let asked = self.run.asked;
             let body = Body::UndoBegan { why: why.to_owned(), failure: failure.clone(), asked };
-            store.append_durable(&self.setup.info.id, body, Vec::new())?;
+            if let Err(error) = store.append_durable(&self.setup.info.id, body, Vec::new()) {
+                return self.paused(Stop::Journal(error.to_string()), Vec::new());
+            }
         }
         self.setup.cancel.reset();
         self.lanes[0].emit(What::UndoBegan { why: why.to_owned() });
@@ -698,7 +703,10 @@ impl Ending<'_> {
         let journal_failed = matches!(stop, Some(Stop::Journal(_)));
         if let (Some(store), false) = (&self.setup.store, journal_failed) {
             let body = Body::Ended { status, failed, message: message.clone() };
-            store.turn(id, body, status, due)?;
+            if let Err(error) = store.turn(id, body, status, due) {
+                // It ended, and nobody knows: `resume` finds it so.
+                return self.paused(Stop::Journal(error.to_string()), Vec::new());
+            }
         }
         let now = self.run.clock.now();
         self.lanes[0].emit(What::RunEnded {

@@ -19,6 +19,7 @@ mod open;
 pub mod params;
 mod pause;
 mod prepare;
+mod prune;
 pub mod secrets;
 
 pub use ad_hoc::{MAX, Told};
@@ -29,5 +30,6 @@ pub use inspect::{Found, Inspected, Trouble};
 pub use interactive::{Interactive, Leave, NAME, Reach, Transcript, Unsettled};
 pub use inventory::Choice;
 pub use open::{Order, Session, Text, Voice};
+pub use prune::Prune;
 
 pub use crate::primitives::{AdHoc, Answer};

@@ -7,6 +7,9 @@ use aho_corasick::AhoCorasick;
 
 /// The longest line that is waited for.
 const LONGEST: usize = 64 << 10;
+/// How much is kept of a line, and of how many lines: the target knows the mark, and may say what it likes.
+const KEPT_LINE: usize = 4 << 10;
+const KEPT_LINES: usize = 8;
 
 /// Makes a new mark.
 pub(super) fn mark() -> std::io::Result<String> {
@@ -67,7 +70,10 @@ impl Marks {
                 passed.append(&mut bytes);
                 return passed;
             };
-            self.said.push(String::from_utf8_lossy(&after[..length]).trim().to_owned());
+            // The first lines count, and the last.
+            self.said.truncate(KEPT_LINES - 1);
+            let line = &after[..length.min(KEPT_LINE)];
+            self.said.push(String::from_utf8_lossy(line).trim().to_owned());
             let rest = bytes.split_off(found.end() + length + 1);
             passed.extend_from_slice(&bytes[..found.start()]);
             bytes = rest;
@@ -104,6 +110,20 @@ mod tests {
         assert_eq!(marks.pass(b"h-1 end 3\nlate".to_vec()), b"");
         assert_eq!(marks.end(), Some(3));
         assert_eq!(marks.pass(b"later".to_vec()), b"");
+    }
+
+    #[test]
+    fn a_target_cannot_make_us_keep_what_it_says_without_end() {
+        let mut marks = Marks::new("\u{1e}uh-1").unwrap();
+        marks.pass(b"\x1euh-1 first\n".to_vec());
+        for _ in 0..1000 {
+            marks.pass([b"\x1euh-1 ".to_vec(), vec![b'x'; 60_000], b"\n".to_vec()].concat());
+        }
+        marks.pass(b"\x1euh-1 end 3\n".to_vec());
+
+        assert_eq!((marks.said()[0].as_str(), marks.end()), ("first", Some(3)));
+        assert!(marks.said().len() <= KEPT_LINES);
+        assert!(marks.said().iter().all(|line| line.len() <= KEPT_LINE));
     }
 
     proptest! {

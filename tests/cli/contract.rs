@@ -19,7 +19,7 @@ fn help_names_every_subcommand_and_exit_status() {
       resume       Take a run up where it stopped
       pause        Ask the process that drives a run to pause it, and wait for that
       rollback     Undo what a run did
-      runs         List runs, newest first
+      runs         List runs, newest first, or remove old ones
       show         Show what a run did
       debts        List what is switched off and owed back, over all runs
       clean        Remove what runs that are over left on targets

@@ -6,6 +6,8 @@
 
 mod feed;
 mod follower;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod gauge;
 mod journal;
 mod lines;

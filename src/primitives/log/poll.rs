@@ -145,14 +145,15 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the output of the script.
-    fn parse(bytes: &[u8], start: u64) -> Self {
+    pub(super) fn parse(bytes: &[u8], start: u64) -> Self {
         let mut answer = Self::default();
         let mut names = Vec::new();
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = String::from_utf8_lossy(&rest[..end]);
             rest = &rest[end + 1..];
-            let (tag, text) = line.split_at(line.len().min(2));
+            // What is not of the script may be anything.
+            let (tag, text) = line.split_at_checked(2).unwrap_or((&line, ""));
             match tag {
                 "X" => answer.no_directory = true,
                 "K " => answer.names = Some((text.to_owned(), Vec::new())),

@@ -1,6 +1,8 @@
 //! rsync on the target: between two of its directories, or with another machine that it reaches by itself.
 
 mod action;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod output;
 mod sides;
 #[cfg(test)]

@@ -104,7 +104,19 @@ fn paused() -> Vec<Record> {
         (5, done(suspend, json!(36))),
         (5, step("users", false)),
         (5, Body::Note { text: "the console is at https://obs1/".into(), warning: false }),
-        (5, Body::PointOfNoReturn { why: "the index is converted".into() }),
+        (
+            5,
+            Body::Call {
+                call: call("main", "", "point_of_no_return"),
+                access: Access::Ask,
+                target: "obs1".into(),
+                summary: "point of no return: the index is converted".into(),
+                action: json!({ "why": "the index is converted" }),
+                outcome: Outcome::Done { value: json!(null), changed: false, words: None },
+                closes: None,
+                place: None,
+            },
+        ),
         (5, step("start", true)),
         (6, intent(start.clone(), "start service obsr", None, None)),
         (66, Body::Outcome { call: start.clone(), outcome: Outcome::Failed { failure } }),
@@ -178,7 +190,7 @@ fn a_paused_run_is_shown_with_what_resume_would_do() {
       ended       2026-11-22 02:01 (10m ago)
       version     0.1.0
       still owed  users enabled on obs1, since 2026-11-22 02:00
-      resume      takes 2 calls from the record
+      resume      takes 3 calls from the record
                   tries again: start service obsr on obs1
                   goes on with the script from there
       next        upgrade-host resume 20261122-0200-k3f9
@@ -267,7 +279,7 @@ fn a_run_that_was_cut_off_says_what_is_not_known() {
     status      cut off
     started     2026-11-22 02:00 (11m ago) by root
     version     0.1.0
-    resume      takes 2 calls from the record
+    resume      takes 3 calls from the record
                 finds out what became of: start service obsr on obs1
                 goes on with the script from there
     next        upgrade-host resume 20261122-0200-k3f9
@@ -369,9 +381,8 @@ fn an_old_journal_is_shown() {
       ended       2026-11-22 02:01 (10m ago)
       version     0.1.0
       still owed  service obsr running on obs1, since 2026-11-22 02:00
-      resume      tries again: stop service obsr on obs1
-                  goes on with the script from there
-      next        upgrade-host resume 20261122-0200-k3f9
+      resume      not any more: it is over
+      next        upgrade-host rollback 20261122-0200-k3f9
     ");
 }
 

@@ -123,6 +123,10 @@ impl Store for Journal {
         self.disk.debts()
     }
 
+    fn prune(&self, runs: &[String]) -> Result<Vec<String>, JournalError> {
+        self.disk.prune(runs)
+    }
+
     fn switches(&self) -> Result<Vec<SwitchRow>, JournalError> {
         self.disk.switches()
     }

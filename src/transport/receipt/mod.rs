@@ -13,9 +13,14 @@ use super::quote::{join, quote};
 use super::{Cancel, Ended, Exit, Stream, Transport, TransportError, Watch};
 use crate::failpoint::{Spot, passed};
 
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod scripts;
 #[cfg(test)]
 mod tests;
+
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 
 /// How long a command may run before its output is followed.
 const FOLLOW_AFTER: Duration = Duration::from_millis(120);
@@ -112,7 +117,10 @@ pub fn prepare(
     let exit = transport.exec(&command, cancel, &mut |_, _| {})?;
     let said = exit.out();
     let dir = said.trim_end_matches('\n');
-    let sound = exit.success() && dir.starts_with('/') && dir.len() < 4096 && !dir.contains('\n');
+    let sound = exit.success()
+        && dir.starts_with('/')
+        && dir.len() < 4096
+        && !dir.contains(char::is_control);
     Ok(if sound { Ok(dir.to_owned()) } else { Err(exit) })
 }
 
@@ -183,8 +191,10 @@ impl Said {
         let mut word = || words.next().unwrap_or_default().to_owned();
         let (state, code, whole, why) = (word(), word(), word(), word());
         let code = code.parse().ok().filter(|code| (0..=255).contains(code)).unwrap_or(255);
-        let why = why.chars().filter(|letter| !letter.is_control()).take(200).collect();
-        Self { state, code, whole: whole == "whole", why }
+        let clean = |text: String, most| -> String {
+            text.chars().filter(|letter| !letter.is_control()).take(most).collect()
+        };
+        Self { state: clean(state, 20), code, whole: whole == "whole", why: clean(why, 200) }
     }
 
     fn found(&self) -> Found {

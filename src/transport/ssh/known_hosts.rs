@@ -65,7 +65,7 @@ impl Known {
         known
     }
 
-    fn add(&mut self, file: &Path, bytes: &[u8], name: &str) {
+    pub(super) fn add(&mut self, file: &Path, bytes: &[u8], name: &str) {
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let text = String::from_utf8_lossy(line);
             let text = text.trim();

@@ -27,6 +27,8 @@ mod channel;
 pub mod client_config;
 mod connect;
 mod exec;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod handle;
 mod host_key;
 mod keys;
@@ -40,6 +42,8 @@ mod tunnel;
 mod work;
 
 pub use algorithms::Algorithms;
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 pub use handle::Ssh;
 
 /// A target and how to get there, as the configuration gives it.
