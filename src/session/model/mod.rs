@@ -480,13 +480,13 @@ fn endure(ops: &[Op], fates: &[(u64, Fate)], back: Option<usize>) -> Vec<String>
     wrong
 }
 
-/// So many cases that they take some ten seconds, unless another number is asked for.
+/// So many cases that they take some twenty seconds at most, unless another number is asked for.
 fn config() -> ProptestConfig {
     let config = ProptestConfig { max_shrink_time: 60_000, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_some() {
         config
     } else {
-        ProptestConfig { cases: 80, ..config }
+        ProptestConfig { cases: 60, ..config }
     }
 }
 
