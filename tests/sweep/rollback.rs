@@ -1,5 +1,6 @@
 //! The same with `rollback`, and kills while a run is undone.
 
+use super::runbooks::{SAMPLE, some};
 use super::{At, Package, RUN, World, all, boundaries, killed, same, undisturbed, writes};
 use crate::support::site::{Ended, Site};
 
@@ -63,6 +64,37 @@ fn rolled_back_after_a_kill_anywhere_the_old_version_runs_and_users_are_as_befor
         pretty_assertions::assert_eq!(world.home(skip), before.home(skip), "killed at {at}");
         let code = if world.debts.is_empty() { 0 } else { 4 };
         assert_eq!(ended.code, Some(code), "killed at {at}: {}", ended.out);
+    });
+}
+
+#[test]
+fn the_everyday_runbook_is_taken_back_wherever_it_dies() {
+    const QUICK: [&str; 3] =
+        ["run", concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ahsay_quick.rhai"), "--yes"];
+    let package = Package::new();
+    let site = package.with("");
+    let ended = site.program(&QUICK);
+    assert_eq!(ended.code, Some(0), "{}", ended.out);
+    let writes = writes(&site);
+    let closing = 1 + writes.iter().position(|kind| kind == "closing").unwrap();
+    let cases: Vec<At> = boundaries(&writes)
+        .into_iter()
+        .filter(|at| number(at) < closing || *at == format!("{closing} before"))
+        .collect();
+
+    all(&some(&cases, 2 * SAMPLE), |at| {
+        let site = package.with("");
+        let before = World::of(&site);
+        killed(&site.dying(at, &QUICK), at);
+        let indexed = site.audit().contains("\tINDEX\t");
+
+        let ended = site.program(&["rollback", "last", "--yes"]);
+
+        let world = World::of(&site);
+        is_back(&world, &before, at, &ended);
+        let skip: &[&str] = if indexed { &[USERS] } else { &[] };
+        pretty_assertions::assert_eq!(world.home(skip), before.home(skip), "killed at {at}");
+        assert_eq!(ended.code, Some(0), "killed at {at}: {}", ended.out);
     });
 }
 

@@ -15,7 +15,7 @@ use crate::support::site::{Ended, Site};
 const COUNTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/counted.rhai");
 const RUN: [&str; 3] = ["run", COUNTED, "--yes"];
 /// How many boundaries are met of each kind.
-const SAMPLE: usize = 8;
+pub(super) const SAMPLE: usize = 8;
 /// The places around the start of a command with a receipt.
 const STARTS: [&str; 3] = ["launch", "launching", "launched"];
 /// No run passes a place more often.
@@ -125,7 +125,7 @@ fn sides(writes: impl Iterator<Item = usize>) -> Vec<At> {
 }
 
 /// Some of the cases, evenly; or all of them, if that is asked for.
-fn some<T: Clone>(cases: &[T], most: usize) -> Vec<T> {
+pub(super) fn some<T: Clone>(cases: &[T], most: usize) -> Vec<T> {
     if cases.len() <= most || std::env::var_os("SWEEP").is_some_and(|how| how == "all") {
         return cases.to_vec();
     }
