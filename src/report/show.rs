@@ -90,7 +90,7 @@ pub fn show(style: &Style, shown: Shown<'_>, now: Timestamp) -> Vec<Line> {
     for it in armed(&run.id, records) {
         let mut line = fact("armed", Tone::Warn, format!("dead-man switch for {}", it.what));
         let fires = table::fires(style, &it, held, now);
-        line.push(Tone::Plain, &format!(" on {}, fires {fires}", it.target));
+        line.push(Tone::Plain, &format!(" on {}: {fires}", it.target));
         lines.push(line);
     }
     if typed(run) && !held && run.status != Status::RolledBack {

@@ -242,7 +242,7 @@ pub fn switches(
     if switches.is_empty() {
         return String::new();
     }
-    let mut table = table(style, &["target", "dead-man switch for", "fires", "run"]);
+    let mut table = table(style, &["target", "dead-man switch for", "when", "run"]);
     for it in switches {
         table.add_row(vec![
             cell(style, &it.target, Tone::Strong),
@@ -258,10 +258,10 @@ pub fn switches(
 pub(super) fn fires(style: &Style, it: &SwitchRow, held: bool, now: Timestamp) -> String {
     if held && !it.fixed {
         let after = say_duration(Duration::from_millis(it.after_ms));
-        return format!("{after} after the run is gone");
+        return format!("fires {after} after the run is gone");
     }
     let at = format!("{} ({})", style.date(it.due), ago(it.due, now));
-    if it.due <= now { format!("was to fire {at}") } else { at }
+    if it.due <= now { format!("was to fire {at}") } else { format!("fires {at}") }
 }
 
 /// Lists targets.

@@ -141,11 +141,11 @@ fn armed_switches_tell_when_they_fire() {
         switch("0305-a1b2", "03:40:00", true),
     ];
     let held = |id: &str| id.ends_with("a1b2");
-    assert_snapshot!(switches(&Style { width: 160, ..style() }, &rows, &held, at("03:10:00")), @"
-    target  dead-man switch for  fires                                  run
+    assert_snapshot!(switches(&Style { width: 160, ..style() }, &rows, &held, at("03:10:00")), @r"
+    target  dead-man switch for  when                                   run
     obs1    take eth1 down       was to fire 2026-11-22 03:05 (5m ago)  20261122-0100-zzzz
-    obs1    take eth1 down       30m 00s after the run is gone          20261122-0305-a1b2
-    obs1    take eth1 down       2026-11-22 03:40 (in 30m)              20261122-0305-a1b2
+    obs1    take eth1 down       fires 30m 00s after the run is gone    20261122-0305-a1b2
+    obs1    take eth1 down       fires 2026-11-22 03:40 (in 30m)        20261122-0305-a1b2
     ");
     assert_eq!(switches(&style(), &[], &held, at("03:10:00")), "");
 }
