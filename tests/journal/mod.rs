@@ -60,6 +60,8 @@ fn shown(cli: &Cli, arguments: &[&str]) -> String {
         (r"users out +[^,\n]*", "users out  [time]"),
         (r"(?m)^[ab]     │", "x     │"),
         (r"echo undone-[ab] ", "echo undone-x "),
+        // Columns are as wide as what was taken out.
+        (r"(\S) {2,}", "$1  "),
     ] {
         said = Regex::new(pattern).unwrap().replace_all(&said, with).into_owned();
     }

@@ -91,14 +91,15 @@ fn in_steps_5_to_7_the_old_version_runs_again() {
     let mut run = server.begin(&BY_CONSOLE);
     run.until_step("4");
     // Full: what comes with the second copy finds no place.
-    let _full = fs::write(server.on_host(&format!("{BACKUP}/filler")), vec![1; 3 << 20]);
+    server.host.ok(&format!("head -c 3145728 /dev/zero >{BACKUP}/filler || :"));
     run.end().expect(4).expect_failure("No space left on device");
     server.is_as_it_was();
     server.users_went_out_and_in_once();
     server.replication_is(false);
     assert_eq!(server.debts(), REPLICATION_OWED);
 
-    server.again(&[]);
+    // Slow, so that the file is damaged in time.
+    server.again(&["api_latency_ms=50"]);
     let home = || {
         server.host.tree(&[
             "/usr/local/obs/conf",

@@ -245,15 +245,21 @@ impl Server {
         Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
     }
 
-    /// What the API answers to the administrator.
+    /// What the API answers to the administrator; on a loaded machine it may take a few tries.
     #[track_caller]
     fn api(&self, call: &str) -> String {
         let url = format!("http://{}/obs/api/{call}.do", self.address);
-        let mut answer = Self::agent()
-            .post(url)
-            .send_form([("SysUser", "system"), ("SysPwd", PASSWORD)])
-            .unwrap();
-        answer.body_mut().read_to_string().unwrap()
+        let ask = || -> Result<String, ureq::Error> {
+            let form = [("SysUser", "system"), ("SysPwd", PASSWORD)];
+            Self::agent().post(&url).send_form(form)?.body_mut().read_to_string()
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            match ask() {
+                Ok(answer) => return answer,
+                Err(error) => assert!(Instant::now() < end, "{error}"),
+            }
+        }
     }
 
     /// What happened since the server was made.
