@@ -32,6 +32,15 @@ pub struct Foresight {
     pub impossible: u32,
 }
 
+impl Foresight {
+    fn add(&mut self, other: Self) {
+        self.undos += other.undos;
+        self.drifted += other.drifted;
+        self.unseen += other.unseen;
+        self.impossible += other.impossible;
+    }
+}
+
 /// Looks at an action that takes back, without doing it.
 pub(super) fn foresee<A: Action>(lane: &Lane, action: &A) -> Result<Foreseen> {
     let call = lane.next_call(A::NAME);
@@ -39,18 +48,13 @@ pub(super) fn foresee<A: Action>(lane: &Lane, action: &A) -> Result<Foreseen> {
     lane.within(Inside::Looking, || {
         let before = action.look(&cx)?;
         let summary = lane.run().redactor.text(&action.summary());
-        Ok(match action.plan(&before) {
-            Plan::Already(_) => {
-                Foreseen { summary, already: true, changes: Vec::new(), drift: Vec::new() }
-            }
-            Plan::Real => {
-                Foreseen { summary, already: false, changes: Vec::new(), drift: Vec::new() }
-            }
-            Plan::Would { changes, .. } => {
-                let drift = drift::look(&cx, action, &before)?;
-                Foreseen { summary, already: false, changes, drift }
-            }
-        })
+        let (already, changes) = match action.plan(&before) {
+            Plan::Already(_) => (true, Vec::new()),
+            Plan::Real => (false, Vec::new()),
+            Plan::Would { changes, .. } => (false, changes),
+        };
+        let drift = if already { Vec::new() } else { drift::look(&cx, action, &before)? };
+        Ok(Foreseen { summary, already, changes, drift })
     })
 }
 
@@ -64,11 +68,7 @@ pub fn foresee_rollback(lane: &Lane) -> Result<Foresight> {
         match undo {
             Undo::Lanes(lanes) => {
                 for lane in &lanes {
-                    let other = foresee_rollback(lane)?;
-                    sight.undos += other.undos;
-                    sight.drifted += other.drifted;
-                    sight.unseen += other.unseen;
-                    sight.impossible += other.impossible;
+                    sight.add(foresee_rollback(lane)?);
                 }
             }
             Undo::Inverse { inverse: Inverse::Nothing { .. }, .. } => {}

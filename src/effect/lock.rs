@@ -7,13 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::context::{Cx, Mode, Run, Target};
-use super::reconnect::first_pause;
 use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::{Status, What};
 use crate::transport::{Cancel, Command, Fence, TransportError};
 
-/// How long a target that is out of reach at the end of a run is tried again.
-const AGAIN: Duration = Duration::from_secs(30);
 /// How long a look at the record counts, for changes that are not commands on the target.
 const FRESH: Duration = Duration::from_secs(10);
 /// How long our scripts may take.
@@ -236,35 +233,19 @@ impl Locks {
 
     /// Gives all targets back, also those that only an earlier process of the run may have taken; returns what could not
     /// be.
-    fn release(
-        &self,
-        run: &str,
-        taken: impl IntoIterator<Item = Arc<Target>>,
-        limit: Duration,
-    ) -> Vec<String> {
+    fn release(&self, run: &Run) -> Vec<String> {
         let held = std::mem::take(&mut *self.held());
-        let earlier = taken.into_iter().map(|target| (target, "*".to_owned()));
+        let touched = run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let earlier = touched.into_values().map(|touched| (touched.target, "*".to_owned()));
         let mut all: BTreeMap<String, (Arc<Target>, String)> =
             earlier.map(|held| (held.0.name.clone(), held)).collect();
         all.extend(held.into_iter().map(|(name, held)| (name, (held.target, held.epoch))));
         all.into_iter()
             .filter_map(|(name, (target, epoch))| {
-                let command = Command::script(RELEASE, [self.dir.as_str(), epoch.as_str(), run])
-                    .timeout(Some(LIMIT));
-                let since = Instant::now();
-                let why = loop {
-                    match target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
-                        Ok(exit) if exit.success() => return None,
-                        Ok(exit) => break super::tail(&exit.stderr),
-                        Err(TransportError::Lost { .. } | TransportError::Connect { .. })
-                            if since.elapsed() < limit =>
-                        {
-                            std::thread::sleep(first_pause(limit));
-                        }
-                        Err(error) => break error.to_string(),
-                    }
-                };
-                Some(format!("{name} is still held by this run: {}", why.trim()))
+                let command =
+                    Command::script(RELEASE, [&self.dir, &epoch, &run.id]).timeout(Some(LIMIT));
+                let why = run.exec_last(&target, &command)?;
+                Some(format!("{name} is still held by this run: {why}"))
             })
             .collect()
     }
@@ -431,9 +412,7 @@ impl Cx<'_> {
 impl Run {
     /// Gives all targets back. What cannot be given back is told.
     pub fn unlock(&self, tell: &dyn Fn(What)) {
-        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let taken = touched.into_values().map(|touched| touched.target);
-        for text in self.locks.release(&self.id, taken, self.reconnect.min(AGAIN)) {
+        for text in self.locks.release(self) {
             tell(What::Warning { text });
         }
     }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Cx, Mode};
+use super::context::{Cx, Mode, Run, Target, tail};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
+use crate::transport::{Cancel, Command, TransportError};
 
 /// How long a try must have lasted so that the link counts as one that works.
 const HELD: Duration = Duration::from_secs(60);
@@ -19,7 +20,7 @@ pub(super) struct Trouble {
 }
 
 /// Returns the first pause between two tries, which every further one doubles: short where the limit is.
-pub(super) fn first_pause(limit: Duration) -> Duration {
+fn first_pause(limit: Duration) -> Duration {
     (limit / 60).min(Duration::from_secs(1))
 }
 
@@ -40,6 +41,31 @@ impl Trouble {
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         Some(pause)
+    }
+}
+
+/// How long a target that is out of reach at the end of a run is tried again: whoever waits for that waits a little longer,
+/// not as long as within it.
+const AT_THE_END: Duration = Duration::from_secs(30);
+
+impl Run {
+    /// Runs a command at the end of the run, when nobody can cancel any more, again while the way to the target is broken.
+    /// Returns why it could not be done.
+    pub fn exec_last(&self, target: &Target, command: &Command) -> Option<String> {
+        let limit = self.reconnect.min(AT_THE_END);
+        let since = Instant::now();
+        loop {
+            match target.transport.exec(command, &Cancel::new(), &mut |_, _| {}) {
+                Ok(exit) if exit.success() => return None,
+                Ok(exit) => return Some(tail(&exit.stderr).trim().to_owned()),
+                Err(TransportError::Lost { .. } | TransportError::Connect { .. })
+                    if since.elapsed() < limit =>
+                {
+                    std::thread::sleep(first_pause(limit));
+                }
+                Err(error) => return Some(error.to_string()),
+            }
+        }
     }
 }
 

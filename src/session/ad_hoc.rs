@@ -10,7 +10,6 @@ use super::open::{Order, Session, Text, Voice};
 use super::prepare;
 use crate::effect::{Lane, Mode};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
-use crate::event::What;
 use crate::journal::Store;
 use crate::primitives::{self, AdHoc, Answer};
 
@@ -49,12 +48,7 @@ impl Session {
         let started = Instant::now();
         let run = Arc::new(begin(&setup, Mode::Run)?);
         let lanes = lanes(&setup, &run)?;
-        lanes[0].emit(What::RunBegan {
-            title: setup.info.title.clone(),
-            runbook: setup.info.runbook.clone(),
-            targets: setup.info.targets.clone(),
-            mode: setup.word.to_owned(),
-        });
+        lanes[0].emit(setup.heading());
         let on = working(&lanes);
         let results =
             primitives::side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {

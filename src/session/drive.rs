@@ -19,7 +19,7 @@ use crate::event::{Event, Status, What};
 use crate::journal::{Body, Cursor, RunInfo, Store};
 use crate::primitives;
 use crate::script::{Runbook, Script};
-use crate::transport::{Cancel, Command, TransportError};
+use crate::transport::{Cancel, Command};
 
 /// What an interrupt leads to when nobody can be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +85,16 @@ pub(super) struct Setup {
 }
 
 impl Setup {
+    /// What people read first.
+    pub(super) fn heading(&self) -> What {
+        What::RunBegan {
+            title: self.info.title.clone(),
+            runbook: self.info.runbook.clone(),
+            targets: self.info.targets.clone(),
+            mode: self.word.to_owned(),
+        }
+    }
+
     fn locks(&self) -> Locks {
         let mut locks = Locks::new(self.lock_dir.clone(), self.controller.clone(), self.take_over);
         locks.operator.clone_from(&self.info.operator);
@@ -119,8 +129,6 @@ enum Evaluated {
     Stopped(Stop),
 }
 
-/// How long a broken connection is tried again at the end of a run, where only what it kept is to be removed.
-const CLEAN_AGAIN: Duration = Duration::from_secs(30);
 const GO_ON: &str = "go on";
 const ROLL_BACK: &str = "roll back";
 const PAUSE: &str = "pause";
@@ -141,12 +149,7 @@ pub(super) fn drive(setup: &Setup, direction: Direction) -> Result<Ended> {
         let lanes = lanes(setup, &run)?;
         // What this process began and the operator then wants undone needs no second heading.
         if !(rebuilding && interrupted) {
-            lanes[0].emit(What::RunBegan {
-                title: setup.info.title.clone(),
-                runbook: setup.info.runbook.clone(),
-                targets: setup.info.targets.clone(),
-                mode: setup.word.to_owned(),
-            });
+            lanes[0].emit(setup.heading());
         }
         // Adapters and closures need the engines as long as anything may be undone.
         let scripts = Mutex::new(Vec::new());
@@ -195,12 +198,7 @@ pub(super) fn foresee(setup: &mut Setup) -> Result<Ended> {
     // Nothing is written from here on.
     setup.store = None;
     let lanes = lanes(setup, &run)?;
-    lanes[0].emit(What::RunBegan {
-        title: setup.info.title.clone(),
-        runbook: setup.info.runbook.clone(),
-        targets: setup.info.targets.clone(),
-        mode: setup.word.to_owned(),
-    });
+    lanes[0].emit(setup.heading());
     let scripts = Mutex::new(Vec::new());
     rebuild(setup, &lanes, &scripts);
     lanes[0].emit(What::UndoBegan { why: "what a rollback would do, newest first".to_owned() });
@@ -641,24 +639,10 @@ impl Ending<'_> {
                 .sudo(touched.sudo)
                 .timeout(Some(Duration::from_secs(120)))
                 .tied(Duration::ZERO);
-            let since = Instant::now();
-            let left = loop {
-                match touched.target.transport.exec(&command, &Cancel::new(), &mut |_, _| {}) {
-                    Ok(exit) if exit.success() => break None,
-                    Ok(exit) => break Some(crate::effect::tail(&exit.stderr)),
-                    // Whoever waits for the end of a run waits a little longer, not as long as within it.
-                    Err(TransportError::Lost { .. } | TransportError::Connect { .. })
-                        if since.elapsed() < self.run.reconnect.min(CLEAN_AGAIN) =>
-                    {
-                        std::thread::sleep(Duration::from_secs(1));
-                    }
-                    Err(error) => break Some(error.to_string()),
-                }
-            };
-            let Some(left) = left else { continue };
-            self.lanes[0].emit(What::Warning {
-                text: format!("files of this run are left on {name}: {}", left.trim()),
-            });
+            if let Some(why) = self.run.exec_last(&touched.target, &command) {
+                let text = format!("files of this run are left on {name}: {why}");
+                self.lanes[0].emit(What::Warning { text });
+            }
         }
     }
 

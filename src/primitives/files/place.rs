@@ -25,10 +25,7 @@ cp -a "$2" "$4" || exit
 if [ -n "$7" ]; then chown -R -h "$7" "$4" || exit; fi
 if [ -n "$6" ]; then chmod "$6" "$4" || exit; fi
 if [ -f "$4" ]; then sync "$4" 2>/dev/null || :; fi
-keep "$3" "$5"
-[ ! -d "$3" ] || fail conflict "it became a directory meanwhile: $3"
-mv -f "$4" "$3" || exit
-: >"$S/$8.made" || exit
+show "$4" "$3" "$5" "$8"
 "#
 );
 

@@ -9,7 +9,9 @@ use crate::transport::{Command, Exit};
 /// The beginning of each script. `fail KIND TEXT` ends it with a failure of that kind; `spool RUN` makes the run's
 /// directory and sets `S`; `note PATH` lists a leftover before it comes to be, so that a kill leaves nothing unlisted;
 /// `aside PATH KEPT` takes what stands at a path out of the way by a rename; `keep_theirs PATH NAME` does so for good, with
-/// what somebody else made. `as_left PATH LEFT MARKER` tells whether a path is as the run left it.
+/// what somebody else made. `like PATH` sets `mode` and `owner` to those of the file there, else of a new one; `dress NEW MODE
+/// OWNER` gives them to a new file, unless others are wanted; `show NEW PATH KEPT STEM` puts it in its place and notes down
+/// that. `as_left PATH LEFT MARKER` tells whether a path is as the run left it.
 macro_rules! script {
     ($body:expr) => {
         concat!(
@@ -47,6 +49,24 @@ as_left() {
     since) [ ! -f "$3" ] || [ -z "$(find "$1" -newer "$3" 2>/dev/null | head -n 1)" ] ;;
     *) return 1 ;;
   esac
+}
+like() {
+  if [ -f "$1" ]; then mode=$(stat -c %a "$1"); owner=$(stat -c %u:%g "$1")
+  else mode=$(printf '%o' $((0666 & ~$(umask)))); owner=
+  fi
+}
+dress() {
+  if [ -n "$3" ]; then chown "$3" "$1" || exit
+  elif [ -n "$owner" ] && [ "$(stat -c %u:%g "$1")" != "$owner" ]; then chown "$owner" "$1" || exit
+  fi
+  chmod "${2:-$mode}" "$1" || exit
+}
+show() {
+  [ -z "$3" ] || keep "$2" "$3"
+  [ ! -d "$2" ] || fail conflict "it is a directory now: $2"
+  mv -f "$1" "$2" || exit
+  : >"$S/$4.made" || exit
+  sync "$(dirname "$2")" 2>/dev/null || :
 }
 keep() {
   there "$1" || return 0

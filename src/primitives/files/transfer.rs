@@ -50,18 +50,9 @@ const SHOW: &str = script!(
 spool "$1"
 sum=$(sha256sum <"$2") || exit
 [ "${sum%% *}" = "$3" ] || { rm -f "$2"; fail check "what arrived is not what was sent, so it was removed: $2"; }
-if [ -f "$4" ]; then mode=$(stat -c %a "$4"); owner=$(stat -c %u:%g "$4")
-else mode=$(printf '%o' $((0666 & ~$(umask)))); owner=
-fi
-owner=${7:-$owner}
-if [ -n "$owner" ] && [ "$(stat -c %u:%g "$2")" != "$owner" ]; then chown "$owner" "$2" || exit; fi
-chmod "${6:-$mode}" "$2" || exit
+like "$4"; dress "$2" "$6" "$7"
 sync "$2" 2>/dev/null || :
-keep "$4" "$5"
-[ ! -d "$4" ] || fail conflict "it is a directory now: $4"
-mv -f "$2" "$4" || exit
-: >"$S/$8.made" || exit
-sync "$(dirname "$4")" 2>/dev/null || :
+show "$2" "$4" "$5" "$8"
 "#
 );
 

@@ -27,22 +27,17 @@ const WRITE: &str = script!(
     r#"
 spool "$1"
 note "$3"; [ -z "$4" ] || note "$4"
-rm -f "$3"
+rm -f "$3"; like "$2"
 if [ -f "$2" ]; then
   # A copy carries ACLs, attributes and context over; only its content is replaced.
   cp -a "$2" "$3" 2>/dev/null || cp -p "$2" "$3" || exit
-  mode=$(stat -c %a "$2"); owner=$(stat -c %u:%g "$2")
   chmod u+rw,go-rwx "$3" || exit
 else
-  mode=$(printf '%o' $((0666 & ~$(umask)))); owner=
   (umask 077; : >"$3") || exit
 fi
 cat >"$3" || exit
 [ "$(wc -c <"$3")" -eq "$9" ] || { rm -f "$3"; fail connect "the content did not come whole: $2"; }
-if [ -n "$6" ]; then chown "$6" "$3" || exit
-elif [ -n "$owner" ] && [ "$(stat -c %u:%g "$3")" != "$owner" ]; then chown "$owner" "$3" || exit
-fi
-chmod "${5:-$mode}" "$3" || exit
+dress "$3" "$5" "$6"
 if [ -f "$2" ] && cmp -s "$3" "$2" && [ "$(stat -c %a:%u:%g "$3")" = "$(stat -c %a:%u:%g "$2")" ]; then
   rm -f "$3"
   if [ -n "$4" ] && there "$4"; then echo changed; else echo same; fi
@@ -53,11 +48,7 @@ if [ -n "$8" ]; then
 fi
 sync "$3" 2>/dev/null || :
 if [ -n "$7" ] && [ -f "$2" ] && ! there "$7"; then cp -p "$2" "$7.part" && mv -f "$7.part" "$7" || exit; fi
-[ -z "$4" ] || keep "$2" "$4"
-[ ! -d "$2" ] || fail conflict "it is a directory now: $2"
-mv -f "$3" "$2" || exit
-: >"$S/${10}.made" || exit
-sync "$(dirname "$2")" 2>/dev/null || :
+show "$3" "$2" "$4" "${10}"
 echo changed
 "#
 );

@@ -23,6 +23,12 @@ struct Sshd {
     extra: String,
 }
 
+/// Says loudly that a test does not run here; fails it where it must.
+fn not_tested(why: &str) {
+    let _said = writeln!(std::io::stderr(), "\n*** NOT TESTED: {why} ***\n");
+    assert!(std::env::var_os("UPGRADE_HOST_REQUIRE_SSHD").is_none(), "required: {why}");
+}
+
 fn keygen(file: &Path, kind: &str, passphrase: &str) {
     let done = std::process::Command::new("ssh-keygen")
         .args(["-q", "-t", kind, "-N", passphrase, "-f"])
@@ -46,14 +52,7 @@ impl Sshd {
     /// Starts a server; none (said loudly) if this machine has no sshd.
     fn start(extra: &str) -> Option<Self> {
         if !Path::new("/usr/sbin/sshd").exists() {
-            let _said = writeln!(
-                std::io::stderr(),
-                "\n*** NOT TESTED: /usr/sbin/sshd is missing (package openssh-server) ***\n"
-            );
-            assert!(
-                std::env::var_os("UPGRADE_HOST_REQUIRE_SSHD").is_none(),
-                "sshd is required and missing"
-            );
+            not_tested("/usr/sbin/sshd is missing (package openssh-server)");
             return None;
         }
         // Root's sshd wants its privilege separation directory; others neither need nor may make it.
@@ -1043,9 +1042,7 @@ fn a_cut_link_is_found_out() {
         .args(["-n", "ip", "link", "set", "lo", "up"])
         .output();
     if !can.is_ok_and(|out| out.status.success()) || Sshd::start("").is_none() {
-        let _said =
-            writeln!(std::io::stderr(), "\n*** NOT TESTED: no network namespace can be made ***\n");
-        return;
+        return not_tested("no network namespace can be made");
     }
     // In a network of its own, whose only link can be taken down.
     let script = "ip link set lo up && exec \"$@\"";

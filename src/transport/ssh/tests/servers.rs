@@ -95,8 +95,7 @@ fn a_forced_command_is_told_and_not_taken_for_ours() {
 #[test]
 fn an_address_of_ipv6_is_reached() {
     if TcpListener::bind("[::1]:0").is_err() {
-        let _said = writeln!(std::io::stderr(), "\n*** NOT TESTED: there is no IPv6 ***\n");
-        return;
+        return not_tested("there is no IPv6");
     }
     let Some(sshd) = Sshd::start("ListenAddress ::1") else { return };
     let line = sshd.host_line("ed25519").replace("[127.0.0.1]", "[::1]");
@@ -106,15 +105,13 @@ fn an_address_of_ipv6_is_reached() {
     works(&Ssh::new(target, Arc::new(Unattended)));
 }
 
-/// Runs an ignored test of this file where what it mounts is seen by nobody else; false if that cannot be.
-fn with_mounts_of_its_own(test: &str) -> bool {
+/// Runs an ignored test of this file where what it mounts is seen by nobody else.
+fn with_mounts_of_its_own(test: &str) {
     let can = std::process::Command::new("unshare")
         .args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"])
         .output();
     if !can.is_ok_and(|out| out.status.success()) {
-        let _said =
-            writeln!(std::io::stderr(), "\n*** NOT TESTED: {test}: nothing can be mounted ***\n");
-        return false;
+        return not_tested(&format!("{test}: nothing can be mounted"));
     }
     let out = std::process::Command::new("unshare")
         .arg("-m")
@@ -130,7 +127,6 @@ fn with_mounts_of_its_own(test: &str) -> bool {
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{}\n{said}", String::from_utf8_lossy(&out.stdout));
-    true
 }
 
 fn is_alone() -> bool {
@@ -151,10 +147,9 @@ fn a_server_that_only_asks_questions_is_answered() {
             .is_ok_and(|out| !out.stdout.is_empty())
     });
     if !pam || !Path::new("/etc/pam.d/sshd").exists() {
-        let _said = writeln!(std::io::stderr(), "\n*** NOT TESTED: PAM is missing ***\n");
-        return;
+        return not_tested("PAM is missing");
     }
-    let _tested = with_mounts_of_its_own("with_pam");
+    with_mounts_of_its_own("with_pam");
 }
 
 #[test]
@@ -201,14 +196,9 @@ fn with_pam() {
 #[test]
 fn dropbear_is_served_as_well() {
     if !Path::new("/usr/sbin/dropbear").exists() {
-        let _said = writeln!(
-            std::io::stderr(),
-            "\n*** NOT TESTED: /usr/sbin/dropbear is missing (package dropbear-bin) ***\n"
-        );
-        assert!(std::env::var_os("UPGRADE_HOST_REQUIRE_SSHD").is_none(), "dropbear is required");
-        return;
+        return not_tested("/usr/sbin/dropbear is missing (package dropbear-bin)");
     }
-    let _tested = with_mounts_of_its_own("with_dropbear");
+    with_mounts_of_its_own("with_dropbear");
 }
 
 /// A process that is ended when the test is over.
