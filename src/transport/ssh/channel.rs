@@ -88,6 +88,8 @@ pub(super) enum Event {
 /// What both sides of a job look at.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// The command is known to have ended.
+    pub(super) ended: AtomicBool,
     /// The queue was full: whoever takes from it must say so.
     pub(super) stalled: AtomicBool,
     /// The request has gone out, or part of it.

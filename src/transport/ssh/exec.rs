@@ -254,6 +254,7 @@ impl<'a> Running<'a> {
     fn next(&mut self, wait: Duration) -> Next {
         // Both streams have said that all the command wrote is there; whatever holds the pipes is not the command.
         if let (Some(status), Some(_)) = (self.err.end(), self.out.end()) {
+            self.shared.ended.store(true, Ordering::SeqCst);
             return Next::Ended(Ended::of_shell(status));
         }
         if let Some((status, signal)) = self.closed.take() {

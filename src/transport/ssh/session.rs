@@ -98,7 +98,8 @@ impl Live {
     ) -> Self {
         let now = Instant::now();
         // Dropbear 2022.82 to 2024.85 closes a channel that no command has been asked for yet when any other ends, and
-        // gives up the whole connection when one is asked for (mkj/dropbear, pull request 326).
+        // gives up the whole connection when one is asked for (mkj/dropbear, pull request 326). So none is opened ahead
+        // there, nor while the process of an earlier command may still be about to end.
         let opens_ahead = !session.banner().is_some_and(|banner| banner.contains("dropbear"));
         Self {
             id,
@@ -194,6 +195,7 @@ impl Live {
         let (ask, give_up) = self.timers();
         [give_up, self.open_after, self.look_again]
             .into_iter()
+            .chain(self.work.iter().map(Work::lingers_until))
             .flatten()
             .fold(ask, Instant::min)
             .saturating_duration_since(now)
@@ -340,7 +342,9 @@ impl Live {
             Try::Dead(why) => Err(why),
             Try::Done(channel) => {
                 match self.opening.take() {
-                    Some(Opening::For(job)) => self.work.push(Work::new(job, channel)),
+                    Some(Opening::For(job)) => {
+                        self.work.push(Work::new(job, channel, !self.opens_ahead));
+                    }
                     _ => self.spare = Some(channel),
                 }
                 Ok(true)
@@ -376,6 +380,9 @@ impl Live {
             return None;
         }
         self.open_after = None;
+        if self.work.iter().any(Work::is_ending) {
+            return None;
+        }
         let sessions = self.sessions_open();
         let tunnels = self.work.len() - sessions;
         let channels = self.channels;

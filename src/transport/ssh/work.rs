@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use ssh2::{Channel, Session};
@@ -62,13 +63,29 @@ struct Exec {
     eof_sent: bool,
     /// What did not fit into the queue.
     held: Option<Event>,
+    linger: Linger,
+}
+
+/// How long a server whose channels linger is left to close that of a command that has ended: what the command left in the
+/// background may hold it open for ever.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Whether the server is left to close the channel of a command that has ended and that nobody listens to any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Linger {
+    Never,
+    Wanted,
+    Until(Instant),
 }
 
 impl Work {
-    pub(super) fn new(job: Job, channel: Channel) -> Self {
+    /// Makes one. With `lingers`, the server closes the channel of a command that has ended, unless that takes too long.
+    pub(super) fn new(job: Job, channel: Channel, lingers: bool) -> Self {
         let (kind, phase) = match job {
             Job::Exec(job) => {
-                (Kind::Exec(Exec { job, written: 0, eof_sent: false, held: None }), Phase::Starting)
+                let linger = if lingers { Linger::Wanted } else { Linger::Never };
+                let exec = Exec { job, written: 0, eof_sent: false, held: None, linger };
+                (Kind::Exec(exec), Phase::Starting)
             }
             Job::Tunnel(job) => {
                 let _nobody_waits = job.opened.try_send(Ok(()));
@@ -102,6 +119,24 @@ impl Work {
     pub(super) fn hung_up(&mut self) {
         if let Kind::Tunnel(tunnel) = &mut self.kind {
             tunnel.hung_up();
+        }
+    }
+
+    /// Returns whether its command has ended and the server is left to close its channel.
+    pub(super) fn is_ending(&self) -> bool {
+        match &self.kind {
+            Kind::Exec(exec) => {
+                exec.linger != Linger::Never && exec.job.shared.ended.load(Ordering::SeqCst)
+            }
+            Kind::Tunnel(_) => false,
+        }
+    }
+
+    /// Returns until when its channel is left to the server, if it is.
+    pub(super) fn lingers_until(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Exec(Exec { linger: Linger::Until(end), .. }) => Some(*end),
+            _ => None,
         }
     }
 
@@ -191,11 +226,12 @@ impl Work {
                 Op::Write => exec.write(channel, session),
                 Op::Eof => exec.send_eof(channel, session),
                 Op::Out | Op::Err => {
-                    if exec.job.shared.forgotten.load(Ordering::SeqCst) {
+                    let forgotten = exec.job.shared.forgotten.load(Ordering::SeqCst);
+                    if forgotten && !exec.lingers() {
                         self.phase = Phase::Closing;
                         return Try::Done(true);
                     }
-                    if !exec.deliver() {
+                    if !forgotten && !exec.deliver() {
                         return Try::Wait;
                     }
                     let (stream, id) =
@@ -210,6 +246,7 @@ impl Work {
                             }
                             Try::Done(false)
                         }
+                        Try::Done(_) if forgotten => Try::Done(true),
                         Try::Done(count) => {
                             exec.held = Some(Event::Output(stream, scratch[..count].to_vec()));
                             exec.deliver();
@@ -241,13 +278,15 @@ impl Work {
 
     fn finish(&mut self, session: &Session) -> Result<Step, String> {
         let Kind::Exec(exec) = &mut self.kind else { return self.enter(Phase::Closing) };
-        if exec.job.shared.forgotten.load(Ordering::SeqCst) {
+        let forgotten = exec.job.shared.forgotten.load(Ordering::SeqCst);
+        if forgotten && !exec.lingers() {
             return self.enter(Phase::Closing);
         }
-        if !exec.deliver() {
+        if !forgotten && !exec.deliver() {
             return Ok(Step::Idle);
         }
         match retry(session, self.channel.wait_close()) {
+            Try::Done(()) if forgotten => self.enter(Phase::Closing),
             Try::Done(()) => {
                 // The signal first: libssh2 says status 0 for a command that a signal ended.
                 let signal = self.channel.exit_signal().ok().and_then(|exit| exit.exit_signal);
@@ -277,6 +316,19 @@ fn waiting(outcome: Try<()>) -> Result<Step, String> {
 }
 
 impl Exec {
+    /// Returns whether the channel is still left to the server, now that nobody listens any more.
+    fn lingers(&mut self) -> bool {
+        let now = Instant::now();
+        match self.linger {
+            Linger::Wanted if self.job.shared.ended.load(Ordering::SeqCst) => {
+                self.linger = Linger::Until(now + LINGER);
+                true
+            }
+            Linger::Never | Linger::Wanted => false,
+            Linger::Until(end) => now < end,
+        }
+    }
+
     /// Puts what is held into the queue; returns whether there is room for more.
     fn deliver(&mut self) -> bool {
         let Some(event) = self.held.take() else { return true };
