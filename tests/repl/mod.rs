@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 use tempfile::TempDir;
+
+use crate::support::patience::{end, output};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_upgrade-host");
 
@@ -78,12 +81,16 @@ impl Repl {
     }
 
     fn wait(mut self) -> (TempDir, i32) {
-        let _rest = self.pty.exp_eof();
-        let status = format!("{:?}", self.pty.process().wait().unwrap());
-        let code = status
-            .strip_prefix("Exited(")
-            .and_then(|rest| rest.trim_end_matches(')').rsplit(", ").next());
-        (self.dir, code.and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{status}")))
+        let rest = self.pty.exp_eof();
+        let since = Instant::now();
+        loop {
+            match self.pty.process().status() {
+                Some(WaitStatus::Exited(_, code)) => return (self.dir, code),
+                Some(WaitStatus::StillAlive) if since.elapsed() < Duration::from_secs(30) => {}
+                status => panic!("{status:?}: {rest:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn path(&self, name: &str) -> String {
@@ -93,7 +100,7 @@ impl Repl {
 
 /// Runs the program without a terminal and returns what it writes.
 fn tell(dir: &TempDir, args: &[&str]) -> (String, i32) {
-    let output = command(dir.path(), args).output().unwrap();
+    let output = output(&mut command(dir.path(), args));
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &*String::from_utf8_lossy(&output.stderr);
     (text, output.status.code().unwrap_or(-1))
@@ -379,11 +386,11 @@ fn without_a_terminal_lines_are_evaluated_all_the_same() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"let x = 20;\nx * 2 + 2\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = end(child);
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(text.contains("42\n"), "{text}");
-    assert!(output.status.success());
+    assert!(said.status.success());
 
-    let output = command(dir.path(), &["repl", "--json"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let said = output(&mut command(dir.path(), &["repl", "--json"]));
+    assert_eq!(said.status.code(), Some(2));
 }

@@ -17,7 +17,7 @@ mod weather;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use serde_json::Value;
 use self::operator::{PATIENCE, tail, work};
 use self::weather::{Blows, forecast, rage};
 use crate::support::lab::Host;
+use crate::support::patience;
 use crate::support::random::Random;
 
 /// What became of all rounds.
@@ -166,7 +167,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn listing(&self, verb: &str) -> Vec<Value> {
-        let output = (self.command)(&[verb, "--json"]).stdin(Stdio::null()).output().unwrap();
+        let output = patience::output(&mut (self.command)(&[verb, "--json"]));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 

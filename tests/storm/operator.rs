@@ -32,7 +32,8 @@ pub(super) fn work(
     program.stdin(Stdio::inherit()).stderr(Stdio::inherit());
     program.stdout(File::create(out).unwrap());
     let began = Instant::now();
-    let mut terminal = spawn_command(program, None).unwrap();
+    // The time after which it is ended by force, should a test fail meanwhile.
+    let mut terminal = spawn_command(program, Some(30_000)).unwrap();
     let (mut shown, mut all) = (String::new(), String::new());
     let mut killed = false;
     let code = loop {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Figures, Work, goes_back, lives, storm, storms};
 use crate::support::lab::Host;
+use crate::support::patience::output;
 use crate::support::random::Random;
 use crate::upgrade::server::{BACKUP, BY_CONSOLE, HOME, RUNBOOK, Server};
 
@@ -51,7 +52,7 @@ fn unlisted(server: &Server, listed: &[Value]) -> Vec<String> {
 }
 
 fn debts(server: &Server) -> Vec<Value> {
-    let output = server.command(&["debts", "--json"]).output().unwrap();
+    let output = output(&mut server.command(&["debts", "--json"]));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

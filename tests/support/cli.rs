@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use regex::{Captures, Regex};
 
+use super::patience::{end, output};
+
 /// Where programs are found, unless a test says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -132,12 +134,12 @@ impl Cli {
 
     /// Calls the program and waits for its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        self.said(&self.command(arguments).output().unwrap())
+        self.said(&output(&mut self.command(arguments)))
     }
 
     /// Waits for the end of a call.
     pub(crate) fn end(&self, child: Child) -> Said {
-        self.said(&child.wait_with_output().unwrap())
+        self.said(&end(child))
     }
 
     /// Calls it and returns what a snapshot holds.

@@ -32,6 +32,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::patience::output;
+
 /// How many hosts the lab has: `h1` to `h4`.
 pub(crate) const HOSTS: u8 = 4;
 
@@ -191,7 +193,7 @@ impl Host {
     /// Runs a shell script on the host, as root, over the system's ssh. Gives up, with status 255,
     /// when the host is silent for some 15 seconds.
     pub(crate) fn sh(&self, script: &str) -> Output {
-        lab_command(["ssh", &self.name, script]).output().expect("start ssh")
+        output(&mut lab_command(["ssh", &self.name, script]))
     }
 
     /// Runs a script that must succeed and returns what it printed, without the last line end.
@@ -316,7 +318,7 @@ fn lab_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
 #[track_caller]
 fn lab<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> String {
     let mut command = lab_command(args);
-    let output = command.output().expect("start tests/lab/lab");
+    let output = output(&mut command);
     assert!(output.status.success(), "{}: {command:?}\n{}", output.status, text(&output.stderr));
     text(&output.stdout).into_owned()
 }

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::patience::{end, output};
+
 /// The password of the server's administrator; its letters need care in forms, XML and shells.
 pub(crate) const PASSWORD: &str = "p&ss w\"rd%1<'";
 
@@ -180,7 +182,7 @@ impl Site {
 
     /// A listing of the program, `runs` or `debts`.
     pub(crate) fn listing(&self, verb: &str) -> Vec<serde_json::Value> {
-        let output = self.command(&[verb, "--json"]).output().unwrap();
+        let output = output(&mut self.command(&[verb, "--json"]));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -234,12 +236,12 @@ impl Site {
 
     /// Runs the program until it ends itself, as if by kill -9, at a boundary of the journal: `7 before`, `7 after`.
     pub(crate) fn dying(&self, at: &str, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).env("UPGRADE_HOST_DIE_AT", at).output().unwrap())
+        Ended::of(&output(self.command(arguments).env("UPGRADE_HOST_DIE_AT", at)))
     }
 
     /// Runs the program to its end.
     pub(crate) fn program(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().unwrap())
+        Ended::of(&output(&mut self.command(arguments)))
     }
 
     /// Writes a runbook that acts on the server: `settings` are more settings of the adapter.
@@ -261,7 +263,7 @@ impl Site {
     /// Runs what [`Site::runbook`] wrote, with more variables.
     pub(crate) fn run_with(&self, verb: &str, env: &[(&str, &str)]) -> Ended {
         let arguments = [verb, "book.rhai", "--set", "password=env:OBS_PASSWORD"];
-        Ended::of(&self.start_with(&arguments, env).wait_with_output().unwrap())
+        Ended::of(&end(self.start_with(&arguments, env)))
     }
 
     /// Starts the server, and waits until it answers.

@@ -53,6 +53,8 @@ pub(crate) struct Server {
     address: String,
     /// The states of the users when the server was made.
     pub(crate) users: BTreeMap<User, String>,
+    /// Sessions that an earlier test left on the host, whose link it had cut: they end when ssh finds that.
+    sessions: Vec<String>,
     runs: AtomicU32,
 }
 
@@ -78,6 +80,7 @@ impl Server {
             dir: tempfile::tempdir().unwrap(),
             address: host.service_address(),
             users: BTreeMap::new(),
+            sessions: host.processes().into_iter().filter(|line| line.contains("sshd: ")).collect(),
             runs: AtomicU32::new(0),
             host,
         };
@@ -388,6 +391,7 @@ impl Server {
             let all = self.host.processes();
             all.into_iter()
                 .filter(|line| !system.iter().chain(known).any(|known| line.contains(known)))
+                .filter(|line| !self.sessions.contains(line))
                 .collect::<Vec<_>>()
         };
         // Sessions of ssh end a moment after their clients.
