@@ -1,14 +1,16 @@
 //! Two hundred commands on each of three hosts: in whatever storm, each runs once, and what is rolled back is undone once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use regex::Regex;
+use serde_json::Value;
 
 use super::{Figures, Work, goes_back, lives, storm, storms};
 use crate::support::lab::{Host, Lab, config_toml};
+use crate::support::patience::output;
 use crate::support::random::Random;
 use crate::support::site::Site;
 
@@ -46,11 +48,14 @@ impl Left {
         self.ran.get(name).copied().unwrap_or_default()
     }
 
-    /// What of it is not so after a rollback: each command that ran was undone once, and nothing else is there.
-    fn not_back(&self) -> Option<String> {
-        let wrong = |name: &&String| match name.strip_prefix("undo-") {
-            Some(done) => self.times(name) != 1 || self.times(done) != 1,
-            None => self.times(name) != 1 || self.times(&format!("undo-{name}")) != 1,
+    /// What of it is not so after a rollback: each command that ran was undone once, and nothing else is there. What
+    /// failed, as a command does that a shutdown ends, may have come to nothing, and is undone all the same.
+    fn not_back(&self, failed: &BTreeSet<String>) -> Option<String> {
+        let wrong = |name: &&String| {
+            let done = name.strip_prefix("undo-").unwrap_or(name);
+            let ran = self.times(done);
+            self.times(&format!("undo-{done}")) != 1
+                || !(ran == 1 || (ran == 0 && failed.contains(done)))
         };
         let wrong: Vec<_> = self.ran.keys().filter(wrong).collect();
         let files: Vec<_> = self.files.keys().map(String::as_str).collect();
@@ -83,6 +88,19 @@ impl<'a> Ground<'a> {
 
     fn host(&self, name: &str) -> &Host {
         self.hosts.iter().find(|host| host.name() == name).unwrap()
+    }
+
+    /// The commands that failed on a host in the newest run, by name.
+    fn failed(&self, host: &Host) -> BTreeSet<String> {
+        let name = Regex::new(r"echo (\S+) >>").unwrap();
+        let shown = output(&mut self.site.command(&["show", "last", "--json"])).stdout;
+        let events = String::from_utf8(shown).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let failed = events.filter(|event| event["target"] == host.name()).filter_map(|event| {
+            let failure = &event["what"]["end"]["failed"];
+            Some(name.captures(failure["command"].as_str()?)?[1].to_owned())
+        });
+        failed.collect()
     }
 
     fn left(&self) -> Vec<Left> {
@@ -119,7 +137,7 @@ impl<'a> Ground<'a> {
             let ran = Left::of(self.host(&found[2])).times(&found[1]);
             if ran == 0 { "do it again".to_owned() } else { "take it as done".to_owned() }
         };
-        let unlisted = |listed: &[serde_json::Value]| {
+        let unlisted = |listed: &[Value]| {
             let off = self.hosts.iter().filter(|host| !host.disk().join("srv/storm/up").exists());
             let owed = |host: &&Host| listed.iter().any(|debt| debt["target"] == host.name());
             off.filter(|host| !owed(host))
@@ -191,7 +209,9 @@ fn two_hundred_commands_on_three_hosts_each_run_once() {
         let (_, status) = ground.site.newest().unwrap();
         if status == "rolled back" {
             figures.rolled_back += 1;
-            figures.wrong.extend(left.iter().filter_map(Left::not_back));
+            let back = hosts.iter().zip(&left);
+            let wrong = back.filter_map(|(host, left)| left.not_back(&ground.failed(host)));
+            figures.wrong.extend(wrong);
         } else if left != done {
             for (left, done) in left.iter().zip(&done) {
                 let not: Vec<_> = done
