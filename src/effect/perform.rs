@@ -422,7 +422,16 @@ impl<A: Action> One<'_, A> {
                 None => self.cx.give_up(failure),
             },
             Err(Halt::Failure(failure)) if failure.kind == Kind::Unknown => {
-                self.settle(before, Duration::ZERO, trouble)
+                let first = !trouble.is_known();
+                match trouble.again(started) {
+                    // One look mostly tells.
+                    Some(_) if first => self.settle(before, Duration::ZERO, trouble),
+                    Some(pause) => {
+                        self.cx.warn(format!("{failure}; finding out what became of it"));
+                        self.settle(before, pause, trouble)
+                    }
+                    None => self.decide(before, &failure.message),
+                }
             }
             Err(Halt::Failure(failure)) if self.switch(before)?.is_some() => {
                 // It may have failed for nothing but that: its switch took it back meanwhile.

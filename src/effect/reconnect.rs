@@ -1,4 +1,5 @@
-//! A way to a target that breaks: what is under way waits for it to come back, up to the run's limit.
+//! A way to a target that breaks: what is under way waits for it to come back, up to the run's limit. What cannot be told
+//! and is repeated is repeated within that limit, too.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,11 @@ fn first_pause(limit: Duration) -> Duration {
 impl Trouble {
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, since: None, pause: first_pause(limit) }
+    }
+
+    /// Returns whether there was any.
+    pub(super) fn is_known(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Returns how long to wait before the next try, after one that began at `started`; none at the limit.
@@ -106,5 +112,83 @@ impl Cx<'_> {
             ))?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::call::Access;
+    use crate::effect::bench::Bench;
+    use crate::effect::{Action, Owes, Plan, Reconciled, Registry, perform};
+    use crate::error::Kind;
+    use crate::event::What;
+    use crate::journal::Inverse;
+
+    /// Nobody can ever tell what became of it, and it may be repeated.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Hazy;
+
+    static TRIES: AtomicU32 = AtomicU32::new(0);
+
+    impl Action for Hazy {
+        const NAME: &'static str = "hazy";
+        const ACCESS: Access = Access::Change;
+        type Before = ();
+        type Output = bool;
+
+        fn summary(&self) -> String {
+            "do something hazy".to_owned()
+        }
+
+        fn look(&self, _cx: &Cx<'_>) -> Result<()> {
+            Ok(())
+        }
+
+        fn plan(&self, _before: &()) -> Plan<(), bool> {
+            Plan::Would { changes: Vec::new(), output: true, after: None }
+        }
+
+        fn apply(&self, _cx: &Cx<'_>, _before: &()) -> Result<bool> {
+            TRIES.fetch_add(1, Ordering::SeqCst);
+            Err(Failure::new(Kind::Unknown, "it is hazy").into())
+        }
+
+        fn reconcile(&self, _cx: &Cx<'_>, _before: &()) -> Result<Reconciled<bool>> {
+            Ok(Reconciled::Redo)
+        }
+
+        fn inverse(&self, _before: &()) -> Inverse {
+            Inverse::Nothing { why: "it changes nothing".to_owned() }
+        }
+
+        fn owes(&self, _before: &()) -> Owes {
+            Owes::Nothing
+        }
+    }
+
+    #[test]
+    fn what_stays_unknown_is_repeated_ever_more_slowly_and_then_asked_about() {
+        let bench = Bench::new(Registry::default());
+        let limit = Duration::from_secs(2);
+
+        let since = Instant::now();
+        let end = perform(&bench.lane(Mode::Run), None, &Hazy).unwrap_err();
+
+        assert!(since.elapsed() >= limit, "{:?}", since.elapsed());
+        let Halt::Stop(Stop::Paused(pause)) = end else { panic!("{end:?}") };
+        assert!(pause.unknown && pause.why.contains("it is hazy"), "{pause:?}");
+        let tries = TRIES.load(Ordering::SeqCst);
+        assert!((3..20).contains(&tries), "{tries}");
+        let told = bench
+            .events()
+            .into_iter()
+            .filter(|what| matches!(what, What::Warning { text } if text.contains("it is hazy")));
+        let told = told.count();
+        assert_eq!(told, tries as usize - 2);
     }
 }

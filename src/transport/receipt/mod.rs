@@ -215,7 +215,7 @@ impl Said {
     fn lost(&self) -> String {
         match (self.state.as_str(), self.why.as_str()) {
             ("reboot", _) => "the target rebooted while it ran".to_owned(),
-            ("starting", _) => "whether it began cannot be told".to_owned(),
+            ("starting" | "torn", _) => "whether it began cannot be told".to_owned(),
             ("killed", "") => "it was killed, and left no status".to_owned(),
             ("killed" | "ended", why) => format!("it was ended: {why}"),
             (state, _) => format!("its receipt says `{state}`"),

@@ -32,7 +32,8 @@ echo "$base/$1"
 "#;
 
 /// The beginning of all that look at a call. `look` sets `state` to `none`, `starting`, `void`, `running`, `ended` (with
-/// `r`), `reboot` or `killed`.
+/// `r`), `reboot`, `killed`, or `torn`: what was to say that it begins is not whole. `open_yet` also says whether it may
+/// still begin, after `n` looks: what is torn becomes whole at once or never.
 macro_rules! look {
     () => {
         r#"
@@ -67,11 +68,15 @@ look() {
       set -C
       { echo void >"$f.pid"; } 2>/dev/null
       set +C
-      state=starting
+      state=torn
     fi
-  elif [ -e "$f.start" ]; then state=starting
+  elif [ -e "$f.start" ]; then state=torn
   else state=none
   fi
+}
+open_yet() {
+  look
+  [ "$state" = starting ] || { [ "$state" = torn ] && [ "$n" -lt 20 ]; }
 }
 "#
     };
@@ -83,9 +88,7 @@ pub(super) const LOOKUP: &str = concat!(
     look!(),
     r#"
 n=0
-while :; do
-  look
-  [ "$state" = starting ] && [ "$n" -lt 50 ] || break
+while open_yet && [ "$n" -lt 50 ]; do
   n=$((n+1))
   sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }
 done
@@ -171,6 +174,7 @@ while :; do
   case $state in
     running) ;;
     starting) if [ "$n" -ge 100 ]; then break; fi ;;
+    torn) if [ "$n" -ge 20 ]; then break; fi ;;
     *) break ;;
   esac
   n=$((n+1))
@@ -210,7 +214,11 @@ while :; do
   was=$o.$e
   more "$f.out" "$o"; o=$k
   more "$f.err" "$e" >&2; e=$k
-  case $state in running|starting) ;; *) break ;; esac
+  case $state in
+    running|starting) ;;
+    torn) [ "$idle" -lt 20 ] || break ;;
+    *) break ;;
+  esac
   if [ "$was" = "$o.$e" ]; then idle=$((idle+1)); else idle=0; fi
   if [ "$idle" -lt 20 ]; then sleep 0.1 2>/dev/null || sleep 1; else sleep 0.5 2>/dev/null || sleep 1; fi
 done
@@ -224,7 +232,7 @@ pub(super) const END: &str = concat!(
     end_group!(),
     r#"
 n=0
-while look; [ "$state" = starting ] && [ "$n" -lt 50 ]; do
+while open_yet && [ "$n" -lt 50 ]; do
   n=$((n+1))
   sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }
 done
@@ -245,7 +253,7 @@ if [ "$state" = running ]; then
   fi
   if [ "$g" != 0 ] && alive; then echo "$m left"; exit 0; fi
 fi
-echo "$m gone"
+if [ "$state" = starting ]; then echo "$m left"; else echo "$m gone"; fi
 "#
 );
 
@@ -262,10 +270,11 @@ for c in "$d"/*.start; do
   [ -e "$c" ] || continue
   case ${f##*/} in undo-*) continue ;; esac
   n=0
-  while look; [ "$state" = starting ] && [ "$n" -lt 50 ]; do
+  while open_yet && [ "$n" -lt 50 ]; do
     n=$((n+1))
     sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }
   done
+  [ "$state" != starting ] || left=1
   [ "$state" = running ] || continue
   printf '%s\n' "$why" >"$f.ended"
   if [ "$g" != 0 ]; then end_group; ! alive || left=1

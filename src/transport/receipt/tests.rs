@@ -334,6 +334,29 @@ fn a_launcher_that_died_before_the_start_is_made_void_for_good() {
 }
 
 #[test]
+fn what_died_while_it_was_about_to_begin_is_not_taken_as_running_for_ever() {
+    every(|run| {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let lost = || "whether it began cannot be told".to_owned();
+        // Its shell had made the file that says that it begins, and died, or its machine did, before a word was in it.
+        fs::write(run.receipt("c.start"), format!("99999999 5 {boot}")).unwrap();
+        fs::write(run.receipt("c.pid"), "").unwrap();
+        // Here its launcher was in the middle of that.
+        fs::write(run.receipt("d.start"), "").unwrap();
+        std::thread::scope(|scope| {
+            for call in ["c", "d"] {
+                scope.spawn(move || assert_eq!(run.found(call), Found::Lost(lost()), "{call}"));
+                scope.spawn(move || {
+                    let (launched, ..) = run.simple(call, &run.counted("true"));
+                    assert_eq!(launched, Launched::Lost(lost()), "{call}");
+                });
+            }
+        });
+        assert_eq!(run.count(), 0);
+    });
+}
+
+#[test]
 fn timeout_and_cancel_end_the_whole_group() {
     every(|run| {
         let pids = run.path("pids");
