@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::context::{Cx, Mode, Run, Target};
@@ -182,6 +182,8 @@ pub struct Locks {
     pub why: String,
     /// What no other process has.
     pub process: String,
+    /// The least epoch that it takes, the same for all: two names may be those of one machine, taken at once.
+    epoch: OnceLock<String>,
     held: Mutex<BTreeMap<String, Held>>,
     /// One for each target: lanes that begin side by side must not each take it, with an epoch each.
     taking: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
@@ -205,6 +207,7 @@ impl Locks {
             operator: String::new(),
             why: String::new(),
             process: format!("{random:016x}"),
+            epoch: OnceLock::new(),
             held: Mutex::default(),
             taking: Mutex::default(),
         }
@@ -307,7 +310,7 @@ impl Cx<'_> {
                     locks.dir.clone(),
                     run.id.clone(),
                     locks.process.clone(),
-                    self.now().as_millisecond().to_string(),
+                    locks.epoch.get_or_init(|| self.now().as_millisecond().to_string()).clone(),
                     line(&locks.operator),
                     format!("{:.0}", self.now()),
                     line(&run.redactor.text(&locks.why)),
