@@ -201,7 +201,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the records of a run in their order.
     fn records(&self, run: &str) -> Result<Vec<Record>, JournalError>;
 
-    /// Returns all runs, newest first.
+    /// Returns all runs, newest first, as they are listed: without their settings and sources.
     fn runs(&self) -> Result<Vec<RunInfo>, JournalError>;
 
     /// Returns the run whose id begins with `name`, or the newest for `last`.

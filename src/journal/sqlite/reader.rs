@@ -10,8 +10,8 @@ use super::schema::{check, connect};
 use crate::event::Status;
 use crate::journal::{DebtRow, JournalError, Record, RunInfo, Source, SwitchRow, armed, fault};
 
-const RUN: &str = "SELECT id, runbook, title, targets, operator, version, status, started, ended, due, settings, sum \
-    FROM runs";
+/// What is listed of a run.
+const LISTED: &str = "id, runbook, title, targets, operator, version, status, started, ended, due";
 
 const RECORD: &str = "SELECT run, seq, at, body, sum FROM records";
 
@@ -80,20 +80,22 @@ impl<'a> Reader<'a> {
         Ok(rows)
     }
 
-    /// Returns all runs, newest first, without their sources.
+    /// Returns all runs, newest first, without their sources and settings, which may be large: a run with thousands of
+    /// targets has megabytes of them. What is not read is not checked either.
     pub(super) fn runs(&self) -> Result<Vec<RunInfo>, JournalError> {
-        self.all(&format!("{RUN} ORDER BY started DESC, id DESC"), [], run)
+        let sql = format!("SELECT {LISTED} FROM runs ORDER BY started DESC, id DESC");
+        self.all(&sql, [], |row| listed(row).map(|(info, ..)| info))
     }
 
     /// Returns the run that `name` stands for.
     pub(super) fn find(&self, name: &str) -> Result<RunInfo, JournalError> {
         let nothing = |text: String| Err(JournalError::NoSuchRun(text));
         let mut found = if name == "last" {
-            self.all(&format!("{RUN} ORDER BY started DESC, id DESC LIMIT 1"), [], run)?
+            self.all(&format!("{} ORDER BY started DESC, id DESC LIMIT 1", whole()), [], run)?
         } else {
             let matching =
                 "substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1) - 1) = '-' || ?1";
-            self.all(&format!("{RUN} WHERE {matching} ORDER BY started DESC"), [name], run)?
+            self.all(&format!("{} WHERE {matching} ORDER BY started DESC", whole()), [name], run)?
         };
         if found.len() > 1 && found.iter().any(|run| run.id == name) {
             found.retain(|run| run.id == name);
@@ -186,11 +188,17 @@ fn record(row: &Row<'_>) -> Result<(String, Record), Wrong> {
     Ok((run, record))
 }
 
-fn run(row: &Row<'_>) -> Result<RunInfo, Wrong> {
+/// The query of runs with their settings.
+fn whole() -> String {
+    format!("SELECT {LISTED}, settings, sum FROM runs")
+}
+
+/// Reads a row of [`LISTED`]; the texts of its targets and of when it started come as they stand.
+fn listed(row: &Row<'_>) -> Result<(RunInfo, String, String), Wrong> {
     let id: String = row.get(0)?;
     let damaged = |what: String| Wrong::Row(format!("run {id}: {what}"));
     let (targets, status): (String, String) = (row.get(3)?, row.get(6)?);
-    let (started, settings): (String, String) = (row.get(7)?, row.get(10)?);
+    let started: String = row.get(7)?;
     let info = RunInfo {
         runbook: row.get(1)?,
         title: row.get(2)?,
@@ -202,13 +210,21 @@ fn run(row: &Row<'_>) -> Result<RunInfo, Wrong> {
         started: time(&started)?,
         ended: maybe_time(row, 8)?,
         due: maybe_time(row, 9)?,
-        settings: serde_json::from_str(&settings).map_err(|error| damaged(error.to_string()))?,
+        settings: serde_json::Value::Null,
         sources: Vec::new(),
         id: id.clone(),
     };
+    Ok((info, targets, started))
+}
+
+/// Reads a row of [`whole`].
+fn run(row: &Row<'_>) -> Result<RunInfo, Wrong> {
+    let (info, targets, started) = listed(row)?;
+    let damaged = |what: String| Wrong::Row(format!("run {}: {what}", info.id));
+    let settings: String = row.get(10)?;
     let sum: Option<String> = row.get(11)?;
     let parts = [
-        &id,
+        &info.id,
         &info.runbook,
         &info.title,
         &targets,
@@ -218,7 +234,8 @@ fn run(row: &Row<'_>) -> Result<RunInfo, Wrong> {
         &settings,
     ];
     check(sum.as_deref(), &parts.map(String::as_str)).map_err(damaged)?;
-    Ok(info)
+    let settings = serde_json::from_str(&settings).map_err(|error| damaged(error.to_string()))?;
+    Ok(RunInfo { settings, ..info })
 }
 
 fn time(text: &str) -> Result<Timestamp, Wrong> {

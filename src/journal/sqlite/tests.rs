@@ -286,3 +286,16 @@ fn only_runs_that_are_over_and_owe_nothing_are_removed() {
     assert_eq!(store.records("done").unwrap(), []);
     assert!(!dir.path().join("locks/done.lock").exists());
 }
+
+#[test]
+fn runs_are_listed_without_reading_their_settings() {
+    let (_dir, store, other) = one_run();
+    let before = store.find("r1").unwrap();
+    assert!(!before.settings.is_null());
+    let listed = store.runs().unwrap();
+    assert_eq!(listed, [RunInfo { settings: json!(null), sources: Vec::new(), ..before }]);
+    // They may be megabytes, and are looked at only where they are wanted.
+    other.execute("UPDATE runs SET settings = 'no JSON'", []).unwrap();
+    assert_eq!(store.runs().unwrap(), listed);
+    assert!(store.find("r1").unwrap_err().to_string().contains("run r1"));
+}
