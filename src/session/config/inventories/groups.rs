@@ -89,6 +89,12 @@ impl Groups {
                 within
                     .extend(above.get(group.as_str()).into_iter().flat_map(|above| &above.groups));
             }
+            // Whatever names it there: a host of no other group is ungrouped, and one of another is not.
+            if within.iter().all(|group| matches!(*group, "all" | "ungrouped")) {
+                within.insert("ungrouped");
+            } else {
+                within.remove("ungrouped");
+            }
             let depth = |group: &str| above.get(group).map_or(0, |above| above.depth);
             let mut order: Vec<(usize, i64, &str)> =
                 within.iter().map(|group| (depth(group), self.priority(group), *group)).collect();

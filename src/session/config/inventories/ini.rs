@@ -4,9 +4,8 @@
 use std::ops::Range;
 
 use super::groups::Groups;
-use super::json;
+use super::{hosts, python};
 use crate::session::config::error::ConfigError;
-use crate::session::config::ranges;
 use crate::session::config::tree::{Entry, Node, Source, Span, Tree};
 use crate::units;
 
@@ -29,6 +28,7 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Groups, Vec<Config
     let mut section = Section::Hosts("ungrouped".to_owned());
     // Variables may stand before the group that they are for.
     let mut vars: Vec<(String, Range<usize>)> = Vec::new();
+    let mut children = Vec::new();
     let mut start = 0;
     for line in source.text.split_inclusive('\n') {
         let at = start;
@@ -39,7 +39,9 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Groups, Vec<Config
         }
         let begin = at + (line.len() - line.trim_start().len());
         let place = begin..begin + trimmed.len();
-        if trimmed.starts_with('[') {
+        // A host may begin with a range, or be an address in brackets.
+        let host = trimmed.contains(']') && !trimmed.ends_with(']');
+        if trimmed.starts_with('[') && (is_header(trimmed) || !host) {
             section = reader.header(trimmed, place.clone());
             if let Section::Vars(group) = &section {
                 vars.push((group.clone(), place));
@@ -48,7 +50,10 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Groups, Vec<Config
         }
         match &section {
             Section::Hosts(group) => reader.host(group, trimmed, begin),
-            Section::Children(group) => reader.child(group, trimmed, place),
+            Section::Children(group) => {
+                children
+                    .extend(reader.child(group, trimmed, place.clone()).map(|name| (name, place)));
+            }
             Section::Vars(group) => reader.var(group, trimmed, place),
             Section::Unknown => {}
         }
@@ -56,7 +61,7 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Groups, Vec<Config
             return Err(reader.errors);
         }
     }
-    reader.defined(&vars);
+    reader.defined(&vars, &children);
     if reader.errors.is_empty() { Ok(reader.groups) } else { Err(reader.errors) }
 }
 
@@ -79,17 +84,14 @@ impl Reader<'_> {
 
     fn header(&mut self, line: &str, place: Range<usize>) -> Section {
         let inner = line[1..].split_once(']');
-        let Some((name, _)) = inner.filter(|(name, rest)| {
-            let rest = rest.trim_start();
-            !name.trim().is_empty() && (rest.is_empty() || rest.starts_with(['#', ';']))
-        }) else {
+        let Some((name, _)) = inner.filter(|_| is_header(line)) else {
             let hint = "Write [group], [group:children] or [group:vars].";
             self.wrong(&place, "this is no header of a section".to_owned(), Some(hint));
             return Section::Unknown;
         };
-        let (group, kind) = match name.trim().split_once(':') {
+        let (group, kind) = match name.split_once(':') {
             Some((group, kind)) => (group.to_owned(), kind),
-            None => (name.trim().to_owned(), "hosts"),
+            None => (name.to_owned(), "hosts"),
         };
         let span = self.span(&place);
         match kind {
@@ -125,14 +127,17 @@ impl Reader<'_> {
             words.into_iter().map(|(word, at)| (word, begin + at.start..begin + at.end));
         let Some((pattern, place)) = words.next() else { return };
         let mut vars = Vec::new();
-        let (pattern, port) = split_port(&pattern);
+        let (names, port) = match hosts::named(&pattern) {
+            Ok(named) => named,
+            Err(why) => return self.wrong(&place, why, None),
+        };
         if let Some(port) = port {
             vars.push(("ansible_port".to_owned(), Tree::Int(i64::from(port)), place.clone()));
         }
         for (word, place) in words {
             match word.split_once('=') {
                 Some((key, value)) if !key.is_empty() => {
-                    vars.push((key.to_owned(), literal(value), place));
+                    vars.push((key.to_owned(), python::value(value), place));
                 }
                 _ => {
                     let hint = "Settings of a host are written key=value; values with blanks stand in quotes.";
@@ -144,10 +149,6 @@ impl Reader<'_> {
                 }
             }
         }
-        let names = match ranges::expand(&pattern) {
-            Ok(names) => names,
-            Err(why) => return self.wrong(&place, why, None),
-        };
         let span = self.span(&place);
         for name in names {
             self.groups.member(group, &name, span);
@@ -159,22 +160,23 @@ impl Reader<'_> {
         }
     }
 
-    fn child(&mut self, group: &str, line: &str, place: Range<usize>) {
+    fn child(&mut self, group: &str, line: &str, place: Range<usize>) -> Option<String> {
         let name = line.split(['#', ';']).next().unwrap_or_default().trim();
         if name.is_empty() || name.contains(char::is_whitespace) {
             let hint = "Below [group:children], each line is the name of a group.";
             self.wrong(&place, "this is no name of a group".to_owned(), Some(hint));
-            return;
+            return None;
         }
         let span = self.span(&place);
         self.groups.child(group, name, span);
+        Some(name.to_owned())
     }
 
     fn var(&mut self, group: &str, line: &str, place: Range<usize>) {
         match line.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
                 let span = self.span(&place);
-                let node = Node { tree: commented(value.trim()), span };
+                let node = Node { tree: python::value(value.trim()), span };
                 let entry = Entry { key: span, node };
                 self.groups.group(group, span).vars.insert(key.trim().to_owned(), entry);
             }
@@ -185,28 +187,42 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes sure that the groups that variables are for have hosts or groups in them: a name may be misspelt.
-    fn defined(&mut self, vars: &[(String, Range<usize>)]) {
-        let text = &self.source.text;
-        let defined: Vec<&str> = text
+    /// Makes sure that the groups that variables are for, and those that are in others, have a section: a name may be
+    /// misspelt.
+    fn defined(&mut self, vars: &[(String, Range<usize>)], children: &[(String, Range<usize>)]) {
+        let source = self.source;
+        let sections: Vec<&str> = source
+            .text
             .lines()
-            .filter_map(|line| line.trim().strip_prefix('[')?.split_once(']'))
-            .map(|(name, _)| name.trim())
-            .filter(|name| !name.ends_with(":vars"))
-            .map(|name| name.strip_suffix(":children").unwrap_or(name))
+            .map(str::trim)
+            .filter(|line| is_header(line))
+            .filter_map(|line| line[1..].split_once(']'))
+            .map(|(name, _)| name)
             .collect();
-        let children = self.groups.children();
+        let with_vars = sections.iter().filter_map(|name| name.strip_suffix(":vars"));
+        let defined: Vec<&str> = sections
+            .iter()
+            .filter(|name| !name.ends_with(":vars"))
+            .map(|name| name.split(':').next().unwrap_or(name))
+            .chain(["all", "ungrouped"])
+            .collect();
+        let named = self.groups.children();
         let mut wrong = Vec::new();
         for (group, place) in vars {
-            let known = defined.contains(&group.as_str())
-                || children.contains(group)
-                || matches!(group.as_str(), "all" | "ungrouped");
-            if !known {
-                let near = units::nearest(group, defined.iter().copied().chain(["all"]));
+            if !defined.contains(&group.as_str()) && !named.contains(group) {
+                let near = units::nearest(group, defined.iter().copied());
                 let hint = near.map(|near| format!("Did you mean `[{near}:vars]`?"));
                 let message =
                     format!("variables for the group `{group}`, which has no hosts and no groups");
                 wrong.push((place.clone(), message, hint));
+            }
+        }
+        let with_vars: Vec<&str> = with_vars.collect();
+        for (group, place) in children {
+            if !defined.contains(&group.as_str()) && !with_vars.contains(&group.as_str()) {
+                let near = units::nearest(group, defined.iter().copied());
+                let hint = near.map(|near| format!("Did you mean `{near}`?"));
+                wrong.push((place.clone(), format!("there is no group `{group}`"), hint));
             }
         }
         for (place, message, hint) in wrong {
@@ -215,34 +231,18 @@ impl Reader<'_> {
     }
 }
 
-/// Splits a port off: `host:22`, but nothing of an IPv6 address or of a range.
-fn split_port(text: &str) -> (String, Option<u16>) {
-    if let Some((host, port)) = text.rsplit_once(':')
-        && !port.is_empty()
-        && let Ok(number) = port.parse()
-    {
-        if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            return (address.to_owned(), Some(number));
-        }
-        let outside = host.rfind('[').is_none_or(|open| host[open..].contains(']'));
-        if outside && ranges_aside(host).matches(':').count() == 0 {
-            return (host.to_owned(), Some(number));
-        }
-    }
-    (text.to_owned(), None)
-}
-
-fn ranges_aside(text: &str) -> String {
-    let mut depth = 0_usize;
-    let keep = |c: &char| {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            _ => return depth == 0,
-        }
-        false
+/// Returns whether a line is the header of a section: `[group]` or `[group:kind]`, behind which a comment may stand.
+fn is_header(line: &str) -> bool {
+    let Some((name, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) else {
+        return false;
     };
-    text.chars().filter(keep).collect()
+    let (group, kind) = name.split_once(':').unwrap_or((name, "hosts"));
+    let word = !kind.is_empty() && kind.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let rest = rest.trim_start();
+    !group.is_empty()
+        && !group.contains(char::is_whitespace)
+        && word
+        && (rest.is_empty() || rest.starts_with('#'))
 }
 
 /// Words with their places in the line.
@@ -287,57 +287,4 @@ fn words(line: &str) -> Result<Words, (usize, &'static str)> {
         words.push((text, begin..line.len()));
     }
     Ok(words)
-}
-
-/// Reads a value of a `vars` section, behind which a comment may stand where it is no plain text.
-fn commented(text: &str) -> Tree {
-    if let Some((before, _)) = text.split_once(" #") {
-        let before = before.trim_end();
-        let tree = literal(before);
-        if quoted(before).is_some() || !matches!(tree, Tree::Text(_)) {
-            return tree;
-        }
-    }
-    literal(text)
-}
-
-/// Reads a value as a literal of Python, as Ansible does; what is none is text.
-fn literal(text: &str) -> Tree {
-    match text {
-        "True" => return Tree::Bool(true),
-        "False" => return Tree::Bool(false),
-        "None" => return Tree::Nothing,
-        _ => {}
-    }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if digits.starts_with(|c: char| c.is_ascii_digit()) {
-        let zeros = digits.len() > 1 && digits.starts_with('0');
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            let number = text.parse().ok().filter(|_| !zeros);
-            return number.map_or_else(|| Tree::Text(text.to_owned()), Tree::Int);
-        }
-        if digits.bytes().filter(|byte| *byte == b'.').count() == 1
-            && let Ok(number) = text.parse::<f64>()
-        {
-            return Tree::Float(number);
-        }
-    }
-    if let Some(inner) = quoted(text) {
-        return Tree::Text(inner.to_owned());
-    }
-    if text.starts_with(['[', '{'])
-        && let Ok(value) = serde_json::from_str(text)
-    {
-        let nowhere = Span { source: 0, start: 0, end: 0 };
-        return json::node(value, nowhere, 0).tree;
-    }
-    Tree::Text(text.to_owned())
-}
-
-/// Returns what stands between quotes, if that is all.
-fn quoted(text: &str) -> Option<&str> {
-    ['"', '\''].into_iter().find_map(|quote| {
-        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
-        (!inner.contains([quote, '\\'])).then_some(inner)
-    })
 }

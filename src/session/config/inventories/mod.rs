@@ -12,10 +12,15 @@ use super::tree::{self, Shown, Source, Span, Table, Tree};
 use super::walk::{Section, Walk};
 use crate::transport::{Cancel, Words};
 
+#[cfg(test)]
+mod ansible_tests;
 mod answer;
 mod groups;
+mod hosts;
 mod ini;
 mod json;
+mod python;
+mod scalar;
 mod settings;
 #[cfg(test)]
 mod tests;

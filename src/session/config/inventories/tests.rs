@@ -162,11 +162,11 @@ all:
     let shown = with(&toml, "hosts.yml", text);
     assert!(!shown.contains("hunter2"), "{shown}");
     assert_snapshot!(shown, @r#"
-    1.5 other@1.5:22 @web {"zone":"01"}
-    alone deploy@alone:22 {"zone":"01"}
-    db1 deploy@db1:22 @db sudo None None {"app":{"port":1,"users":[{"api_token":"env:TOKEN","name":"ann"}]},"zone":"01"}
-    web1 deploy@web1:2222 @web {"up":true,"zone":"01"}
-    web2 deploy@web2:2222 @web {"up":true,"zone":"01"}
+    1.5 other@1.5:22 @web {"zone":1}
+    alone deploy@alone:22 {"zone":1}
+    db1 deploy@db1:22 @db sudo None None {"app":{"port":1,"users":[{"api_token":"env:TOKEN","name":"ann"}]},"zone":1}
+    web1 deploy@web1:2222 @web {"up":true,"zone":1}
+    web2 deploy@web2:2222 @web {"up":true,"zone":1}
     ! hosts.yml:24: db1: `app.users.password` is not taken, since a secret does not stand in an inventory; write env:NAME, file:PATH, command:… or prompt there, or in `params` of [targets.NAME]
     ! hosts.yml:24: db1: `app.vpass` is not taken, since a secret does not stand in an inventory; write env:NAME, file:PATH, command:… or prompt there, or in `params` of [targets.NAME]
     ! hosts.yml:23: db1: `db_password` is not taken, since a secret does not stand in an inventory; write env:NAME, file:PATH, command:… or prompt there, or in `params` of [targets.NAME]

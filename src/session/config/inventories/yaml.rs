@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use saphyr_parser::{Event, Marker, Parser, Tag};
 
 use super::groups::Groups;
+use super::{hosts, scalar};
 use crate::session::config::error::ConfigError;
-use crate::session::config::ranges;
 use crate::session::config::tree::{DEEPEST, Entry, Node, Source, Span, Table, Tree};
 use crate::units;
 
@@ -107,11 +107,15 @@ impl Reader<'_> {
     }
 
     fn host(&mut self, group: &str, pattern: &str, entry: Entry) {
-        let names = match ranges::expand(pattern) {
-            Ok(names) => names,
+        let (names, port) = match hosts::named(pattern) {
+            Ok(named) => named,
             Err(why) => return self.wrong(entry.key, why, None),
         };
-        let vars = self.fields(entry.node, &format!("the host `{pattern}`"));
+        let mut vars = self.fields(entry.node, &format!("the host `{pattern}`"));
+        if let Some(port) = port {
+            let node = Node { tree: Tree::Int(i64::from(port)), span: entry.key };
+            vars.entry("ansible_port".to_owned()).or_insert(Entry { key: entry.key, node });
+        }
         for name in names {
             self.groups.member(group, &name, entry.key);
             self.groups.host(&name, entry.key).vars.extend(vars.clone());
@@ -141,7 +145,7 @@ fn tree(source: &Source, number: usize) -> Result<Node, Box<ConfigError>> {
             Span { source: number, start: build.byte(place.start), end: build.byte(place.end) };
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                (Node { tree: scalar(&text, style, tag.as_deref()), span }, anchor)
+                (Node { tree: scalar::read(&text, style, tag.as_deref()), span }, anchor)
             }
             Event::Alias(anchor) => {
                 let known = build.anchors.get(&anchor).cloned();
@@ -254,10 +258,8 @@ impl Build<'_> {
         let Some((name, place)) = key.take() else {
             let name = match node.tree {
                 Tree::Text(text) => text,
-                Tree::Int(number) => number.to_string(),
-                Tree::Bool(value) => value.to_string(),
-                // A host may be called `1.5`, and it is the text that counts.
-                Tree::Float(_) => self
+                // A host may be called `1.5` or `on`, and it is the text that counts.
+                Tree::Int(_) | Tree::Float(_) | Tree::Bool(_) => self
                     .source
                     .text
                     .get(node.span.start..node.span.end)
@@ -299,46 +301,4 @@ fn merge(table: &mut Table, node: Node) {
         Tree::List(items) => items.into_iter().for_each(|item| merge(table, item)),
         _ => {}
     }
-}
-
-/// Reads a scalar as Ansible's YAML does, in which `yes` and `no` are truth values.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Tree {
-    let plain = Tree::Text(text.to_owned());
-    if let Some(tag) = tag {
-        let name = format!("{}{}", tag.handle, tag.suffix);
-        if matches!(name.as_str(), "!vault" | "!vault-encrypted") {
-            return Tree::Text(VAULT.to_owned());
-        }
-        return plain;
-    }
-    if style != ScalarStyle::Plain {
-        return plain;
-    }
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Tree::Nothing,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
-            return Tree::Bool(true);
-        }
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
-            return Tree::Bool(false);
-        }
-        _ => {}
-    }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let zeros = digits.len() > 1 && digits.starts_with('0');
-    if digits.starts_with(|c: char| c.is_ascii_digit()) {
-        let whole = digits.bytes().all(|byte| byte.is_ascii_digit()) && !zeros;
-        if whole && let Ok(number) = text.parse() {
-            return Tree::Int(number);
-        }
-        let dots = digits.bytes().filter(|byte| *byte == b'.').count();
-        let digits_only = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if dots == 1
-            && digits_only
-            && let Ok(number) = text.parse()
-        {
-            return Tree::Float(number);
-        }
-    }
-    plain
 }
