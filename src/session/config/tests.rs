@@ -555,6 +555,20 @@ fn jumps_that_lead_nowhere_are_told() {
 }
 
 #[test]
+fn a_secret_deep_in_parameters_is_refused_and_not_shown() {
+    for (params, key) in [
+        ("params = { api = { db = { password = \"hunter2\" } } }", "api.db.password"),
+        ("params = { tokens = [], token = [\"env:T\", \"hunter2\"] }", "token"),
+        ("params = { list = [{ api_key = \"hunter2\" }] }", "list.api_key"),
+        ("[targets.a.params.api]\nuser = \"ann\"\ntoken = \"hunter2\"", "api.token"),
+    ] {
+        let text = wrong(&format!("[targets.a]\n{params}\n"));
+        let told = format!("`targets.a.params.{key}` must be a reference to a secret");
+        assert!(text.contains(&told) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_file_is_refused_and_not_shown() {
     let text = wrong(
         r#"

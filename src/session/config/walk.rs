@@ -297,22 +297,26 @@ impl<'s> Walk<'s> {
             .table
             .iter()
             .map(|(name, entry)| {
-                let key = section.key(name);
-                if looks_secret(name) && matches!(entry.node.tree, Tree::Text(_)) {
-                    self.reference_of(&entry.node, &key);
-                } else {
-                    self.note_references(&entry.node);
-                }
+                self.no_secrets(&entry.node, name, &section.key(name));
                 (name.clone(), value(&entry.node))
             })
             .collect()
     }
 
-    fn note_references(&mut self, node: &Node) {
-        if let Tree::Text(text) = &node.tree
-            && Reference::parse(text).is_ok()
-        {
-            self.referring.insert(node.span.source);
+    /// Makes sure that whatever is a secret by its name is a reference, however deep it stands.
+    fn no_secrets(&mut self, node: &Node, name: &str, key: &str) {
+        match &node.tree {
+            Tree::Text(_) if looks_secret(name) => drop(self.reference_of(node, key)),
+            Tree::Text(text) if Reference::parse(text).is_ok() => {
+                self.referring.insert(node.span.source);
+            }
+            Tree::List(items) => items.iter().for_each(|item| self.no_secrets(item, name, key)),
+            Tree::Table(table) => {
+                for (name, entry) in table {
+                    self.no_secrets(&entry.node, name, &format!("{key}.{name}"));
+                }
+            }
+            _ => {}
         }
     }
 

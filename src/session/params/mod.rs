@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::config::looks_secret;
 use super::secrets::{FORMS, Reference};
 use crate::units;
 
@@ -236,8 +237,9 @@ impl Params {
                 errors.push(missing(spec, on));
                 continue;
             };
-            match value {
-                Ok(value) => found.take(spec, origin, value, on),
+            let taken = value.and_then(|value| found.take(spec, origin, value, on));
+            match taken {
+                Ok(()) => {}
                 Err(why) => errors.push(refused(spec, origin, &why, on)),
             }
         }
@@ -256,27 +258,68 @@ impl Params {
 }
 
 impl Values {
-    fn take(&mut self, spec: &Spec, origin: Origin, value: Value, on: Option<&str>) {
+    fn take(
+        &mut self,
+        spec: &Spec,
+        origin: Origin,
+        value: Value,
+        on: Option<&str>,
+    ) -> Result<(), String> {
+        let own = match on {
+            Some(target) if origin == Origin::Target => format!("@{target}"),
+            _ => String::new(),
+        };
         let value = match (spec.kind, value) {
             (ParamType::Secret, Value::String(text)) => match Reference::parse(&text) {
-                Ok(reference) => {
-                    let name = match on {
-                        Some(target) if origin == Origin::Target => {
-                            format!("{}@{target}", spec.name)
-                        }
-                        _ => spec.name.clone(),
-                    };
-                    let value = json!({ "$secret": name });
-                    self.secrets.insert(name, reference);
-                    value
-                }
+                Ok(reference) => self.secret(format!("{}{own}", spec.name), reference),
                 // It was checked; what is no reference must not be kept in any case.
                 Err(_) => Value::Null,
             },
+            (_, value @ (Value::Array(_) | Value::Object(_))) => {
+                self.nested(value, &spec.name, &spec.name, &own)?
+            }
             (_, value) => value,
         };
         self.values.insert(spec.name.clone(), value);
         self.origins.insert(spec.name.clone(), origin);
+        Ok(())
+    }
+
+    fn secret(&mut self, name: String, reference: Reference) -> Value {
+        let value = json!({ "$secret": name });
+        self.secrets.insert(name, reference);
+        value
+    }
+
+    /// Takes the secrets out of a list or a map: what has the name of one must be a reference, and `env:NAME` is one
+    /// anywhere. `key` is the name next to the value, `path` where it stands.
+    fn nested(&mut self, value: Value, key: &str, path: &str, own: &str) -> Result<Value, String> {
+        Ok(match value {
+            Value::String(text) => match Reference::parse(&text) {
+                Ok(reference) if looks_secret(key) || matches!(reference, Reference::Env(_)) => {
+                    self.secret(format!("{path}{own}"), reference)
+                }
+                Err(why) if looks_secret(key) => {
+                    return Err(format!(
+                        "has a secret in `{path}`, which must be a reference: {why}; write {FORMS}"
+                    ));
+                }
+                _ => Value::String(text),
+            },
+            Value::Array(items) => {
+                let item = |(at, item)| self.nested(item, key, &format!("{path}.{at}"), own);
+                items.into_iter().enumerate().map(item).collect::<Result<_, _>>()?
+            }
+            Value::Object(map) => map
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = self.nested(value, &name, &format!("{path}.{name}"), own)?;
+                    Ok((name, value))
+                })
+                .collect::<Result<serde_json::Map<_, _>, String>>()?
+                .into(),
+            value => value,
+        })
     }
 
     /// Returns a value.

@@ -210,6 +210,35 @@ fn every_target_can_have_its_own_secret() {
 }
 
 #[test]
+fn secrets_within_lists_and_maps_are_references_too() {
+    let params = json!({ "api": { "type": "any" }, "hosts": { "type": "list" } });
+    let params = Params::declare(&params).unwrap();
+    let own = map(json!({
+        "api": { "user": "ann", "token": "env:T", "more": [{ "password": "file:/p" }, "file:/x"] },
+        "hosts": ["a", "env:HOST"],
+    }));
+
+    let found = params.for_target("obs1", &[], &own, &none()).unwrap();
+
+    assert_eq!(
+        found.values["api"],
+        json!({ "user": "ann", "token": { "$secret": "api.token@obs1" },
+            "more": [{ "password": { "$secret": "api.more.0.password@obs1" } }, "file:/x"] })
+    );
+    assert_eq!(found.values["hosts"], json!(["a", { "$secret": "hosts.1@obs1" }]));
+    assert_eq!(found.secrets["api.token@obs1"], Reference::Env("T".to_owned()));
+    assert_eq!(found.secrets.len(), 3);
+
+    let literal = map(json!({ "api": { "db": { "password": "hunter2" } }, "hosts": [] }));
+    let errors = render(&params.for_target("obs1", &[], &literal, &none()).unwrap_err());
+    assert!(errors.contains("`api` on obs1 has a secret in `api.db.password`"), "{errors}");
+    assert!(!errors.contains("hunter2"), "{errors}");
+    let set = vec![("api".to_owned(), r#"{"tokens": 1, "token": "hunter2"}"#.to_owned())];
+    let errors = render(&params.resolve(&set, &literal, &none()).unwrap_err());
+    assert!(errors.contains("`api.token`") && !errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
 fn a_literal_secret_is_refused_and_not_repeated() {
     let cli = wrong(&[("system_password", "hunter2")]);
     let config = map(json!({ "system_password": "hunter2", "package": "/p" }));
