@@ -13,10 +13,16 @@ pub(super) fn check(ui: &Ui, files: &[PathBuf]) -> Exit {
     let mut exit = Exit::Done;
     for file in files {
         let checked = Session::load(&Text::File(file.clone())).and_then(|runbook| {
-            Params::declare(&runbook.metadata.params).map_err(SessionError::Params)
+            Params::declare(&runbook.metadata.params).map_err(SessionError::Params)?;
+            Session::warnings(&runbook)
         });
         match checked {
-            Ok(_) => ui.print(&format!("{}: ok\n", file.display())),
+            Ok(warnings) => {
+                for warning in &warnings {
+                    fail::warn(ui, warning);
+                }
+                ui.print(&format!("{}: ok\n", file.display()));
+            }
             Err(error) => exit = fail::say(ui, &error),
         }
     }

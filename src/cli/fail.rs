@@ -12,6 +12,13 @@ pub(crate) fn say(ui: &Ui, error: &SessionError) -> Exit {
     say_in(ui, error, &|name| std::fs::read_to_string(name).ok())
 }
 
+/// Warns of something in a script.
+pub(super) fn warn(ui: &Ui, warning: &crate::script::Problem) {
+    let sources = |name: &str| std::fs::read_to_string(name).ok();
+    let (place, hint) = (warning.place.as_ref(), warning.hint.as_deref());
+    ui.error(&diagnostic::warning(ui.error_style(), &warning.message, place, hint, &sources));
+}
+
 /// Says why nothing was done, with excerpts from these sources.
 pub(super) fn say_in(ui: &Ui, error: &SessionError, sources: crate::report::Sources<'_>) -> Exit {
     let style = ui.error_style();

@@ -62,7 +62,7 @@ impl Known<'_> {
 
 /// The functions that the language has of its own, one a line. A list, for asking the engine takes longer than all the
 /// rest of the check.
-const BUILTIN: &str = include_str!("builtin.txt");
+pub(super) const BUILTIN: &str = include_str!("builtin.txt");
 
 /// Asks the engine for the names of all functions that are registered with it.
 fn names(engine: &Engine) -> BTreeSet<String> {

@@ -2,6 +2,7 @@
 //! library, and what can be checked without running.
 
 mod adapters;
+mod captures;
 mod check;
 mod engine;
 mod piece;
@@ -10,6 +11,7 @@ mod runbook;
 mod stdlib;
 
 pub use adapters::ScriptAdapters;
+pub use captures::lost_writes;
 pub use check::{Problem, check};
 pub use engine::{Script, build};
 pub use piece::{Probe, Shown, shown};

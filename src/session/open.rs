@@ -184,6 +184,14 @@ impl Session {
         if problems.is_empty() { Ok(runbook) } else { Err(SessionError::Script(problems)) }
     }
 
+    /// Finds what is not wrong with a script, but hardly meant.
+    ///
+    /// # Errors
+    /// If the engine cannot be made.
+    pub fn warnings(runbook: &Runbook) -> Result<Vec<Problem>, SessionError> {
+        Ok(script::lost_writes(&script::build(None)?, runbook))
+    }
+
     /// Runs an order to its end or pause.
     ///
     /// # Errors

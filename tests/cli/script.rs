@@ -394,3 +394,25 @@ fn what_a_script_throws_is_the_error() {
     [exit status: 1]
     "#);
 }
+
+#[test]
+fn check_warns_of_what_a_lane_writes_to_its_copies() {
+    let cli = Cli::new();
+    let text = "//! Counts\nlet done = 0;\neach([\"a\", \"b\"], |name| {\n    sh(\"true\", #{ undo: \"true\" });\n    done += 1;\n});\n";
+    cli.write("count.rhai", text);
+    assert_snapshot!(cli.show(&["check", "count.rhai"]), @r#"
+    count.rhai: ok
+    --- stderr
+    warning: what a lane of `each` writes to `done` is lost: each lane has its own copy
+       ╭─[count.rhai:5:5]
+     4 │     sh("true", #{ undo: "true" });
+     5 │     done += 1;
+       ·     ────
+     6 │ });
+       ╰────
+    help: Return a value from the body: `let all = each(…, |item| …);` has what the bodies return, in the order of the items.
+    [exit status: 0]
+    "#);
+    // It is no mistake that stops a run.
+    assert_eq!(cli.run(&["count.rhai"]).code, Some(0));
+}
