@@ -223,6 +223,28 @@ pub enum What {
         /// `run`, `plan`, `resume`, `rollback`.
         mode: String,
     },
+    /// A wave of lanes begins.
+    WaveBegan {
+        /// Which, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// The targets or items that go now.
+        items: Vec<String>,
+    },
+    /// A wave is over: nothing of it runs any more.
+    WaveEnded {
+        /// Which, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// How many are through.
+        done: usize,
+        /// Those that failed, and were taken back.
+        failed: Vec<String>,
+        /// Those in a wait of days, which are neither.
+        waits: Vec<String>,
+    },
     /// A step begins; `lane` and `step` of the event name it.
     StepBegan,
     /// A step ended.

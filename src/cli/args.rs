@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::session::RollingOptions;
 
 /// Takes live servers through risky maintenance; every effect is journaled, undone or owed
 #[derive(Debug, Parser)]
@@ -89,10 +92,10 @@ pub(super) enum Commands {
         /// Go on although the runbook was changed; calls that still match are answered from the record
         #[arg(long)]
         accept_change: bool,
-        /// Of the items of a stopped `rolling`, let only these go on
+        /// Of the targets, or of the items of a `rolling`, that failed or wait, let only these go on
         #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
         only: Vec<String>,
-        /// Take these items of a stopped `rolling` out for good
+        /// Take these targets, or items of a `rolling`, out for good
         #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
         skip: Vec<String>,
     },
@@ -168,7 +171,7 @@ pub(super) enum Commands {
 }
 
 impl Commands {
-    /// Returns the name if the subcommand chooses no targets, so that `--limit` means nothing to it.
+    /// Returns the name if the subcommand chooses no targets, so that `--on` and `--limit` mean nothing to it.
     pub(super) fn without_targets(&self) -> Option<&'static str> {
         match self {
             Self::Check { .. } => Some("check"),
@@ -187,6 +190,16 @@ impl Commands {
             | Self::Locks { .. }
             | Self::Hosts { .. }
             | Self::Repl => None,
+        }
+    }
+
+    /// Returns the targets that stand behind the subcommand.
+    pub(super) fn targets(&self) -> Option<&str> {
+        match self {
+            Self::Clean { targets, .. } | Self::Locks { targets } | Self::Hosts { targets, .. } => {
+                targets.as_deref()
+            }
+            _ => None,
         }
     }
 }
@@ -234,9 +247,41 @@ pub(super) struct Script {
     /// The command only reads
     #[arg(long, requires = "command")]
     pub(super) read: bool,
-    /// Work on so many targets at once [default: 64]
-    #[arg(long, value_name = "N", requires = "command", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Work on so many targets at once [default: 16; a command: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max: Option<u16>,
+    /// How many of several targets are through after each wave [default: 1,10%,50%,100%]
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', conflicts_with = "command")]
+    pub(super) waves: Vec<String>,
+    /// How many targets may fail before no other begins [default: 0]
+    #[arg(long, value_name = "N", conflicts_with = "command")]
+    pub(super) max_failures: Option<u32>,
+    /// How long nothing begins between two waves
+    #[arg(long, value_name = "DURATION", conflicts_with = "command")]
+    pub(super) pause: Option<String>,
+}
+
+impl Script {
+    /// What is said of the waves.
+    ///
+    /// # Errors
+    /// A fragment that names the option and what is wrong with it.
+    pub(super) fn rolling(&self) -> Result<RollingOptions, String> {
+        let waves = (!self.waves.is_empty()).then(|| json!(self.waves));
+        let given = [
+            ("waves", "--waves", waves),
+            ("max", "--max", self.max.map(|max| json!(max))),
+            ("max_failures", "--max-failures", self.max_failures.map(|most| json!(most))),
+            ("pause", "--pause", self.pause.as_ref().map(|pause| json!(pause))),
+        ];
+        let mut said = RollingOptions::default();
+        for (name, option, value) in given {
+            if let Some(value) = value {
+                said.set(name, &value).map_err(|why| format!("{option}: {why}"))?;
+            }
+        }
+        Ok(said)
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -265,7 +310,18 @@ const SUBCOMMANDS: [&str; 15] = [
     "repl",
     "completions",
 ];
-const WITH_VALUE: [&str; 6] = ["--on", "--limit", "--set", "--config", "--state", "--on-interrupt"];
+const WITH_VALUE: [&str; 10] = [
+    "--on",
+    "--limit",
+    "--set",
+    "--config",
+    "--state",
+    "--on-interrupt",
+    "--waves",
+    "--max",
+    "--max-failures",
+    "--pause",
+];
 
 /// `upgrade-host FILE …` and `upgrade-host -e CODE …` mean `run`.
 pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {
@@ -275,7 +331,7 @@ pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {
         if WITH_VALUE.contains(&text.as_ref()) {
             index += 2;
         } else if text == "-e" {
-            args.insert(index, "run".into());
+            args.insert(1, "run".into());
             break;
         } else if text.starts_with('-') {
             index += 1;
@@ -284,7 +340,7 @@ pub(super) fn with_run(mut args: Vec<OsString>) -> Vec<OsString> {
                 || text.contains('/')
                 || std::path::Path::new(arg).is_file();
             if is_file && !SUBCOMMANDS.contains(&text.as_ref()) {
-                args.insert(index, "run".into());
+                args.insert(1, "run".into());
             }
             break;
         }
@@ -316,7 +372,8 @@ mod tests {
     fn a_file_means_run() {
         for (given, meant) in [
             ("uh book.rhai --yes", "uh run book.rhai --yes"),
-            ("uh --json --on a book.rhai", "uh --json --on a run book.rhai"),
+            ("uh --json --on a book.rhai", "uh run --json --on a book.rhai"),
+            ("uh --waves 1,9 book.rhai", "uh run --waves 1,9 book.rhai"),
             ("uh -e 1", "uh run -e 1"),
             ("uh plan book.rhai", "uh plan book.rhai"),
             ("uh runs", "uh runs"),

@@ -53,10 +53,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
-    if common.limit.is_some()
-        && let Some(name) = command.as_ref().and_then(Commands::without_targets)
-    {
-        ui.error(&format!("error: --limit chooses among targets, and `{name}` acts on none"));
+    if let Some(why) = command.as_ref().and_then(|command| in_vain(common, command)) {
+        ui.error(&format!("error: {why}"));
         return Exit::Invalid;
     }
     match command {
@@ -101,4 +99,18 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
             Exit::Invalid
         }
     }
+}
+
+/// Says which option would choose targets in vain.
+fn in_vain(common: &Common, command: &Commands) -> Option<String> {
+    let option = match (&common.on, &common.limit) {
+        (Some(_), _) => "--on",
+        (None, Some(_)) => "--limit",
+        (None, None) => return None,
+    };
+    if let Some(name) = command.without_targets() {
+        return Some(format!("{option} chooses targets, and `{name}` acts on none"));
+    }
+    let named = command.targets().filter(|_| common.on.is_some())?;
+    Some(format!("the targets are given twice, as `{named}` and with --on"))
 }

@@ -52,7 +52,6 @@ pub(crate) fn choice(common: &Common, named: Option<&str>, usual: Option<&str>) 
 /// What the options ask for.
 pub(crate) fn order(common: &Common, text: Text) -> Order {
     Order {
-        text,
         on: common.on.clone(),
         limit: common.limit.clone(),
         set: common.set.clone(),
@@ -62,13 +61,20 @@ pub(crate) fn order(common: &Common, text: Text) -> Order {
             "rollback" => OnInterrupt::RollBack,
             _ => OnInterrupt::Pause,
         }),
-        chosen: crate::effect::Chosen::default(),
         take_over: common.take_over,
+        ..Order::new(text)
     }
 }
 
 /// Runs or plans a script.
 pub(super) fn run(ui: &Ui, common: &Common, script: Script, plan: bool) -> Exit {
+    let rolling = match script.rolling() {
+        Ok(rolling) => rolling,
+        Err(why) => {
+            ui.error(&format!("error: {why}"));
+            return Exit::Invalid;
+        }
+    };
     let text = match (script.file, script.code) {
         (Some(file), _) => Text::File(file),
         (None, code) => Text::Code(code.unwrap_or_default()),
@@ -79,7 +85,7 @@ pub(super) fn run(ui: &Ui, common: &Common, script: Script, plan: bool) -> Exit 
     };
     ui.set_sources(sources.clone());
     let result = session(ui, common).and_then(|session| {
-        let order = order(common, text);
+        let order = Order { rolling, ..order(common, text) };
         let voice = voice(ui);
         if plan { session.plan(&order, &voice) } else { session.run(&order, &voice) }
     });

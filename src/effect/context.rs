@@ -211,8 +211,8 @@ pub struct Run {
     pub obligations: Obligations,
     /// Adapters, set once the script engine stands.
     pub adapters: OnceLock<Arc<dyn Adapters>>,
-    /// Why there is no way back any more, once there is none.
-    pub point_of_no_return: Mutex<Option<String>>,
+    /// The lanes that passed their point of no return, and why there is no way back.
+    pub point_of_no_return: Mutex<Vec<(String, String)>>,
     /// The maintenance window, once opened.
     pub window: Mutex<Option<Window>>,
     /// The state that planned actions leave behind, by target and subject.
@@ -276,9 +276,10 @@ impl Run {
         (self.events)(event);
     }
 
-    /// Returns why there is no way back, if the point was passed.
+    /// Returns why there is no way back, if a lane passed the point.
     pub fn past_point_of_no_return(&self) -> Option<String> {
-        self.point_of_no_return.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let passed = self.point_of_no_return.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.last().map(|(_, why)| why.clone())
     }
 }
 

@@ -12,7 +12,7 @@ use super::context::{Mode, Run, Target};
 use crate::call::CallKey;
 use crate::error::Result;
 use crate::event::{Event, What};
-use crate::journal::{Body, Inverse};
+use crate::journal::{Body, Inverse, Recorded};
 
 /// The application that the adapter primitives act on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -287,6 +287,29 @@ impl Lane {
         cursor.rest(&self.0.name).is_empty()
     }
 
+    /// Returns the recorded call of this lane that comes next.
+    pub fn upcoming(&self) -> Option<Recorded> {
+        let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.rest(&self.0.name).first().map(|recorded| (*recorded).clone())
+    }
+
+    /// Notes that from here on nothing of this lane, nor of those around and within it, is undone on its own.
+    pub fn pass_point_of_no_return(&self, why: &str) {
+        let passed = &self.0.run.point_of_no_return;
+        let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.push((self.0.name.clone(), why.to_owned()));
+    }
+
+    /// Returns why there is no way back for this lane, if it, one around it or one within it passed the point.
+    pub fn past_point_of_no_return(&self) -> Option<String> {
+        let passed = &self.0.run.point_of_no_return;
+        let passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = &self.0.name;
+        let mut related =
+            passed.iter().filter(|(lane, _)| is_within(lane, own) || is_within(own, lane));
+        related.next().map(|(_, why)| why.clone())
+    }
+
     /// Notes that the lane begins, so that a replay knows even if it never calls anything.
     ///
     /// # Errors
@@ -342,5 +365,22 @@ impl Lane {
             target: self.target().name.clone(),
             what,
         });
+    }
+}
+
+/// Returns whether a lane is another or one of its branches.
+fn is_within(lane: &str, other: &str) -> bool {
+    lane.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(" > "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_within_those_around_it() {
+        let inner = "main > each 1 > web1";
+        assert!(is_within(inner, inner) && is_within(inner, "main"));
+        assert!(!is_within("main", inner) && !is_within("main > each 1 > web10", inner));
     }
 }

@@ -224,9 +224,9 @@ impl Cursor {
         found.map(|at| self.told.remove(at)).is_some()
     }
 
-    /// Returns whether the lane is known to have begun.
+    /// Returns whether the lane is known to have begun: it was noted, or a call of it is on record.
     pub fn has_begun(&self, lane: &str) -> bool {
-        self.begun.contains(lane)
+        self.begun.contains(lane) || self.lanes.get(lane).is_some_and(|lane| !lane.order.is_empty())
     }
 
     /// Finds a call by its identity alone, for undo, whose order follows the live stack.

@@ -305,7 +305,7 @@ fn check_window(lane: &Lane) -> Result<()> {
     let run = lane.run();
     if run.mode != Mode::Run
         || lane.is_undoing()
-        || run.past_point_of_no_return().is_some()
+        || lane.past_point_of_no_return().is_some()
         || !lane.is_live()
     {
         return Ok(());
@@ -437,8 +437,7 @@ fn point_of_no_return(ctx: &NativeCallContext<'_>, why: &str) -> RhaiResultOf<()
     if lane.run().mode != Mode::Plan {
         ask(ctx, PointOfNoReturn { why: why.to_owned() })?;
     }
-    *lane.run().point_of_no_return.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(why.to_owned());
+    lane.pass_point_of_no_return(why);
     lane.emit(What::PointOfNoReturn { why: lane.run().redactor.text(why) });
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Parallel lanes: what `each` and `rolling` share.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use crate::effect::{Lane, STACK};
 use crate::error::{Failure, Halt, Result, Stop};
 
 /// How many lanes run at once unless the runbook says otherwise.
-const MAX: usize = 16;
+pub(super) const MAX: usize = 16;
 
 /// Returns how many lanes may run at once.
 pub(super) fn max(options: &Options<'_>) -> RhaiResultOf<usize> {
@@ -28,9 +29,10 @@ pub(super) fn max(options: &Options<'_>) -> RhaiResultOf<usize> {
 /// Returns the name of the lane of each item. They identify the lanes in the journal, so they must differ.
 pub(super) fn keys(ctx: &NativeCallContext<'_>, items: &Array) -> RhaiResultOf<Vec<String>> {
     let mut keys: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for item in items {
         let key = item.clone().into_string().unwrap_or_else(|_| item.to_string());
-        if keys.contains(&key) {
+        if !seen.insert(key.clone()) {
             let name = ctx.fn_name();
             return Err(wrong(
                 ctx,
@@ -116,7 +118,12 @@ pub(super) fn worst(lane: &Lane, halts: Vec<Halt>) -> Option<Halt> {
                 Halt::Stop(Stop::Paused(_)) => 6,
                 Halt::Stop(Stop::EndOfRecord) => 7,
             };
-            (rank, *index)
+            // Of several waits, the run goes on with the one that is over first.
+            let until = match halt {
+                Halt::Stop(Stop::Paused(pause)) => pause.until,
+                _ => None,
+            };
+            (rank, until, *index)
         })
         .map(|(_, halt)| halt);
     if let Some(Halt::Failure(told)) = &worst {

@@ -10,11 +10,13 @@ use rhai::{Dynamic, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
 use super::bridge::{
-    Face, Primitive, RhaiResultOf, Type, act, ask, field, lane, raise, to_dynamic, wrong,
+    Face, Primitive, RhaiResultOf, Type, act, ask, field, lane, place, raise, to_dynamic, wrong,
 };
 use crate::call::Access;
-use crate::effect::{Action, Cx, Mode, Owes, Plan, Query, Reconciled, Registry, Window};
-use crate::error::{Failure, Kind, Pause, Result, Stop};
+use crate::effect::{
+    Action, Cx, Lane, Mode, Owes, Plan, Query, Reconciled, Registry, Window, perform,
+};
+use crate::error::{Failure, Kind, Pause, Place, Result, Stop};
 use crate::event::Progress;
 use crate::journal::Inverse;
 use crate::units;
@@ -362,8 +364,13 @@ fn local(at: Timestamp) -> String {
 
 /// Waits a short time as a call of its own.
 pub(super) fn pause(ctx: &NativeCallContext<'_>, duration: Duration) -> RhaiResultOf<()> {
+    pause_on(&lane(ctx)?, place(ctx), duration).map_err(|halt| raise(ctx, halt))
+}
+
+/// As [`pause`], on a lane.
+pub(super) fn pause_on(lane: &Lane, place: Option<Place>, duration: Duration) -> Result<()> {
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    act(ctx, &Wait { duration_ms, durable: false })
+    perform(lane, place, &Wait { duration_ms, durable: false })
 }
 
 fn duration(ctx: &NativeCallContext<'_>, value: &Dynamic) -> RhaiResultOf<Duration> {

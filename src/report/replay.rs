@@ -149,9 +149,8 @@ impl<'a> Replay<'a> {
                 let closes = closes.as_deref();
                 let open = Open { at, access: *access, target, summary, closes };
                 self.ended(at, call, &open, outcome);
-                if call.action == "point_of_no_return" {
-                    let why = action["why"].as_str().unwrap_or_default().to_owned();
-                    self.emit(at, &call.lane, &call.step, target, What::PointOfNoReturn { why });
+                if let Some(what) = told_by(&call.action, action, outcome) {
+                    self.emit(at, &call.lane, &call.step, target, what);
                 }
             }
             Body::Deadman { call, target, key, what, state, .. } => {
@@ -341,6 +340,30 @@ impl<'a> Replay<'a> {
         };
         self.emit(at, "main", "", first, what);
     }
+}
+
+/// Returns the event that a recorded call was told by besides.
+fn told_by(name: &str, action: &Value, outcome: &Outcome) -> Option<What> {
+    let number = |key: &str| usize::try_from(action[key].as_u64()?).ok();
+    let texts = |value: &Value| serde_json::from_value(value.clone()).ok();
+    Some(match (name, outcome) {
+        ("point_of_no_return", _) => {
+            What::PointOfNoReturn { why: action["why"].as_str().unwrap_or_default().to_owned() }
+        }
+        ("wave", _) => What::WaveBegan {
+            number: number("number")?,
+            of: number("of")?,
+            items: texts(&action["items"])?,
+        },
+        ("wave_over", Outcome::Done { value, .. }) => What::WaveEnded {
+            number: number("number")?,
+            of: number("of")?,
+            done: usize::try_from(value["done"].as_u64()?).ok()?,
+            failed: texts(&value["failed"])?,
+            waits: texts(&value["waits"])?,
+        },
+        _ => return None,
+    })
 }
 
 /// Returns the command that takes a run further, if one does.

@@ -25,6 +25,7 @@ mod calls;
 mod layout;
 mod lockouts;
 mod steps;
+mod waves;
 
 use lockouts::Lockouts;
 
@@ -306,6 +307,7 @@ impl Terminal {
             }
             What::DebtOpened { what, locks_out } => self.debt_opened(event, what, *locks_out, out),
             What::DebtClosed { what, locks_out } => self.debt_closed(event, what, *locks_out, out),
+            What::WaveBegan { .. } | What::WaveEnded { .. } => self.wave(event, out),
             What::PointOfNoReturn { why } => {
                 self.tally.no_return();
                 self.approach(event, out);

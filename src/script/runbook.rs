@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::Place;
 use crate::journal::Source;
+use crate::primitives::RollingOptions;
 use crate::primitives::bridge::to_json;
 use crate::units;
 
@@ -60,6 +61,8 @@ pub struct Metadata {
     pub params: Value,
     /// The targets that it is for, if it says so.
     pub targets: Vec<String>,
+    /// How several targets go in waves, as far as it says so.
+    pub rolling: RollingOptions,
 }
 
 /// A script with everything it needs.
@@ -263,6 +266,7 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
         about,
         params: Value::Object(serde_json::Map::new()),
         targets: Vec::new(),
+        rolling: RollingOptions::default(),
     };
     let literal = ast.iter_literal_variables(true, false).find(|(name, _, _)| *name == "RUNBOOK");
     let Some((_, _, value)) = literal else {
@@ -292,9 +296,15 @@ fn metadata(ast: &AST, name: &str) -> Result<Metadata, ScriptError> {
                 });
                 metadata.targets = list.ok_or_else(|| wrong("a list of target selectors"))?;
             }
+            "rolling" => {
+                let options = value.as_object().ok_or_else(|| wrong("a map of options"))?;
+                let wrong = |why| ScriptError::new(format!("RUNBOOK.rolling: {why}"));
+                metadata.rolling = RollingOptions::read(options).map_err(wrong)?;
+            }
             "product" | "version" | "source" => drop(value.as_str().ok_or_else(|| wrong("text"))?),
             other => {
-                let known = ["params", "needs", "targets", "product", "version", "source"];
+                let known =
+                    ["params", "needs", "targets", "rolling", "product", "version", "source"];
                 let error = ScriptError::new(format!("RUNBOOK has an unknown key `{other}`"));
                 return Err(match units::nearest(other, known) {
                     Some(near) => error.with_hint(format!("Did you mean `{near}`?")),

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::drive::{Ended, Ending, begin, lanes, working};
+use super::drive::{Ended, Setup, begin, main_lane};
+use super::ending::Ending;
 use super::error::SessionError;
 use super::open::{Order, Session, Text, Voice};
 use super::prepare;
-use crate::effect::{Lane, Mode};
+use crate::effect::{Lane, Mode, Undo};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::journal::Store;
-use crate::primitives::{self, AdHoc, Answer};
+use crate::primitives::{self, AdHoc, Answer, RollingOptions};
 
 /// How many targets are worked on at once unless it is said otherwise.
 pub const MAX: usize = 64;
@@ -38,7 +39,8 @@ impl Session {
         max: usize,
         voice: &Voice,
     ) -> Result<(Ended, Vec<Told>), SessionError> {
-        let order = Order { text: Text::Code(command.code()), ..order.clone() };
+        let (text, rolling) = (Text::Code(command.code()), RollingOptions::together(max));
+        let order = Order { text, rolling, ..order.clone() };
         let runbook = Self::load(&order.text)?;
         let mut setup = prepare::fresh(self, &order, runbook, voice, Mode::Run)?;
         setup.store = Some(self.store.clone());
@@ -47,9 +49,9 @@ impl Session {
         let _ear = super::pause::Ear::new(self.store.clone(), &setup.info.id, &voice.cancel);
         let started = Instant::now();
         let run = Arc::new(begin(&setup, Mode::Run)?);
-        let lanes = lanes(&setup, &run)?;
-        lanes[0].emit(setup.heading());
-        let on = working(&lanes);
+        let lane = main_lane(&setup, &run)?;
+        lane.emit(setup.heading());
+        let on = each(&setup, &lane)?;
         let results =
             primitives::side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {
                 one(&on[index], command)
@@ -72,13 +74,25 @@ impl Session {
             told.push(Told { target: lane.target().name.clone(), answer });
         }
         let interrupted = stop == Some(Stop::Cancelled);
-        let mut end = Ending { setup: &setup, run: &run, lanes: &lanes, started, interrupted };
+        let mut end = Ending { setup: &setup, run: &run, lane: &lane, started, interrupted };
         let ended = match stop {
             None => end.finished()?,
             Some(stop) => end.paused(stop, Vec::new())?,
         };
         Ok((ended, told))
     }
+}
+
+/// The lanes of the targets, as a resume makes them.
+fn each(setup: &Setup, lane: &Lane) -> Result<Vec<Lane>> {
+    if setup.info.targets.len() < 2 {
+        return Ok(vec![lane.clone()]);
+    }
+    let keyed = |name: &String| Ok((name.clone(), Some(lane.run().targets.get(name)?)));
+    let keyed: Vec<_> = setup.info.targets.iter().map(keyed).collect::<Result<_>>()?;
+    let branches = lane.branch(&keyed);
+    lane.push_undo(Undo::Lanes(branches.clone()));
+    Ok(branches)
 }
 
 fn one(lane: &Lane, command: &AdHoc) -> Result<Answer> {

@@ -1,4 +1,4 @@
-//! Whether what the operator says about the items of a `rolling` finds one that waits for it.
+//! Whether what the operator says about the targets or items of a run that stopped finds something that waits for it.
 
 use super::error::SessionError;
 use crate::effect::Chosen;
@@ -8,7 +8,7 @@ use crate::journal::{Body, Record};
 /// Makes sure that nothing is said in vain.
 ///
 /// # Errors
-/// If no `rolling` of the run waits for a decision.
+/// If nothing in the run waits for a decision.
 pub(super) fn check(run: &str, records: &[Record], chosen: &Chosen) -> Result<(), SessionError> {
     if *chosen == Chosen::default() {
         return Ok(());
@@ -23,7 +23,7 @@ pub(super) fn check(run: &str, records: &[Record], chosen: &Chosen) -> Result<()
     if times("rolling_stopped") > times("rolling_decision") {
         return Ok(());
     }
-    let failure = Failure::input(format!("no `rolling` of run {run} waits for --only or --skip"))
+    let failure = Failure::input(format!("nothing in run {run} waits for --only or --skip"))
         .with_hint(format!(
             "`upgrade-host show {run}` says where it stopped; resume it without them."
         ));

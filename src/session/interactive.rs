@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::drive::{self, Ended, Ending, Setup};
+use super::drive::{self, Ended, Setup};
+use super::ending::Ending;
 use super::error::SessionError;
+use super::evaluate::on_a_thread;
 use super::open::{Order, Session, Text, Voice};
 use super::prepare;
 use crate::call::Access;
-use crate::effect::{Lane, Mode, Run, STACK, Target, Targets, Undo, Undone, roll_back};
+use crate::effect::{Lane, Mode, Run, Target, Targets, Undo, Undone, roll_back};
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::{Status, What};
 use crate::journal::{Body, Cursor, Hold, Inverse, RunInfo, Source, Store};
@@ -141,8 +143,8 @@ impl Session {
         // Whoever takes back here says so himself.
         run.asked = true;
         let run = Arc::new(run);
-        let lane = drive::lanes(&setup, &run)?.swap_remove(0);
-        let script = on_a_thread(|| Ok(Script::interactive(&setup.runbook, &lane)))??;
+        let lane = drive::main_lane(&setup, &run)?;
+        let script = on_a_thread("line", || Ok(Script::interactive(&setup.runbook, &lane)))??;
         Ok(Interactive {
             setup,
             run,
@@ -212,7 +214,7 @@ impl Interactive {
     pub fn problems(&self, text: &str) -> Result<Vec<ScriptError>> {
         let piece = self.piece(text);
         self.show(&piece);
-        on_a_thread(|| Ok(self.script.problems(NAME, &piece.placed())))
+        on_a_thread("line", || Ok(self.script.problems(NAME, &piece.placed())))
     }
 
     /// Evaluates a piece: its calls are journaled, its functions and variables are kept.
@@ -233,7 +235,8 @@ impl Interactive {
         body(true, true)?;
         let script = &mut self.script;
         let placed = piece.placed();
-        let result = on_a_thread(|| script.line(NAME, &placed).map(|value| script::shown(&value)));
+        let result =
+            on_a_thread("line", || script.line(NAME, &placed).map(|value| script::shown(&value)));
         self.lane.leave_step();
         body(false, result.is_ok())?;
         if let (false, Some(piece)) = (is_stop(&result), self.pieces.last_mut()) {
@@ -260,7 +263,7 @@ impl Interactive {
         let here = run.targets.get(&self.target())?;
         let lane = Lane::main(Arc::new(run), here);
         self.tell("plan");
-        let result = on_a_thread(|| {
+        let result = on_a_thread("line", || {
             let copy = self.script.copy_to(&lane);
             let mut copy = copy.map_err(|error| Failure::input(error.message))?;
             copy.line(NAME, &piece.placed()).map(drop)
@@ -349,7 +352,7 @@ impl Interactive {
         if let Some(newest) = all.pop() {
             self.lane.push_undo(newest);
         }
-        let result = on_a_thread(|| roll_back(&self.lane));
+        let result = on_a_thread("line", || roll_back(&self.lane));
         drop(self.lane.take_undo());
         for undo in all {
             self.lane.push_undo(undo);
@@ -396,7 +399,7 @@ impl Interactive {
         Ending {
             setup: &self.setup,
             run: &self.run,
-            lanes: std::slice::from_ref(&self.lane),
+            lane: &self.lane,
             started: self.started,
             interrupted: false,
         }
@@ -621,21 +624,6 @@ fn describe(undo: &Undo) -> Vec<String> {
             .flat_map(|undo| describe(&undo))
             .collect(),
     }
-}
-
-/// Evaluates on a thread with a stack for Rhai's recursion.
-fn on_a_thread<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("line".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, body)
-            .map_err(|error| Stop::Limit(format!("no thread for the script: {error}")))?;
-        match thread.join() {
-            Ok(result) => result,
-            Err(_) => Err(Stop::Limit("the script's thread panicked".to_owned()).into()),
-        }
-    })
 }
 
 /// The targets of a run, for a plan of one piece: the same ways to them, for reads alone.

@@ -8,7 +8,9 @@ mod chosen;
 mod clean;
 pub mod config;
 mod drive;
+mod ending;
 mod error;
+mod evaluate;
 mod inspect;
 mod interactive;
 pub mod inventory;
@@ -32,4 +34,4 @@ pub use inventory::Choice;
 pub use open::{Order, Session, Text, Voice};
 pub use prune::Prune;
 
-pub use crate::primitives::{AdHoc, Answer};
+pub use crate::primitives::{AdHoc, Answer, RollingOptions};

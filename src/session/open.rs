@@ -15,7 +15,7 @@ use super::{interactive, prepare};
 use crate::effect::{Asker, Chosen, Mode};
 use crate::event::{Event, Status};
 use crate::journal::{Body, DebtRow, Inverse, Record, RunInfo, Source, Sqlite, Store, SwitchRow};
-use crate::primitives;
+use crate::primitives::{self, RollingOptions};
 use crate::script::{self, Problem, Runbook, ScriptError};
 use crate::transport::Cancel;
 
@@ -47,6 +47,8 @@ pub struct Order {
     pub on_interrupt: Option<super::OnInterrupt>,
     /// On resuming, which items of a stopped `rolling` go on.
     pub chosen: Chosen,
+    /// How several targets go in waves; what is not said here, the runbook says, or it is as usual.
+    pub rolling: RollingOptions,
     /// Whether targets that other runs hold are taken from them.
     pub take_over: bool,
 }
@@ -63,6 +65,7 @@ impl Order {
             stay: false,
             on_interrupt: None,
             chosen: Chosen::default(),
+            rolling: RollingOptions::default(),
             take_over: false,
         }
     }

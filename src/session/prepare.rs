@@ -26,7 +26,7 @@ use crate::effect::{
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
 use crate::journal::RunInfo;
-use crate::primitives;
+use crate::primitives::{self, RollingOptions, Waves};
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Command, SharedTransport, TransportError, sudo};
@@ -43,6 +43,13 @@ struct Settings<'i> {
     services: BTreeMap<String, ServiceCommands>,
     app: Option<(String, Value)>,
     reconnect_ms: u64,
+    /// Runs from before there were any are gone through at once.
+    #[serde(default = "together")]
+    waves: Waves,
+}
+
+fn together() -> Waves {
+    RollingOptions::together(super::MAX).waves()
 }
 
 /// Prepares an order.
@@ -99,6 +106,7 @@ pub(super) fn fresh(
         app: config.app.clone().map(|app| (app.adapter, app.settings)),
         reconnect_ms: u64::try_from(config.defaults.reconnect.unwrap_or(RECONNECT).as_millis())
             .unwrap_or(u64::MAX),
+        waves: order.rolling.clone().or(runbook.metadata.rolling.clone()).waves(),
     };
     // A plan leaves no record.
     let kept = (mode == Mode::Run).then_some(&settings);
@@ -242,6 +250,7 @@ fn assemble(
         stay: order.stay,
         accept_change: false,
         chosen: order.chosen.clone(),
+        waves: settings.waves,
         lock_dir: lock_dir(session),
         controller: controller(session),
         take_over: order.take_over,

@@ -140,7 +140,7 @@ fn a_limit_that_leaves_nothing_or_means_nothing_is_refused() {
     ] {
         said.push(cli.show(arguments));
     }
-    assert_snapshot!(said.join("\n"), @r#"
+    assert_snapshot!(said.join("\n"), @r"
     --- stderr
     error: --limit `db1` leaves none of the targets that `@web` stands for (2)
     help: `upgrade-host hosts TARGETS` lists what a selector stands for.
@@ -160,9 +160,9 @@ fn a_limit_that_leaves_nothing_or_means_nothing_is_refused() {
     error: a run keeps the targets and parameters that it began with; --on, --limit and --set do not go with this
     [exit status: 2]
     --- stderr
-    error: --limit chooses among targets, and `runs` acts on none
+    error: --limit chooses targets, and `runs` acts on none
     [exit status: 2]
-    "#);
+    ");
     assert!(cli.runs().is_empty());
 }
 

@@ -217,7 +217,7 @@ fn the_point_of_no_return_is_a_rule_and_a_failure_after_it_pauses() {
      6 │ });
        ╰────
 
-    … paused ·  after a failure beyond the point of no return (the new version writes)
+    … paused · after a failure beyond the point of no return (the new version writes)
       took        [time]
       next        upgrade-host resume wxyz
     [exit status: 3]

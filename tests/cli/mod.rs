@@ -22,3 +22,4 @@ mod secrets;
 mod ssh_config;
 mod statuses;
 mod targets;
+mod waves;

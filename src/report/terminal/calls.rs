@@ -26,12 +26,16 @@ impl Terminal {
     ) {
         let at = self.running.iter().position(|one| one.call == call);
         let running = at.map(|at| self.running.remove(at));
-        if call.contains(" / point_of_no_return #") && matches!(end, CallEnd::Done) {
-            // The rule across the page says it.
+        let told = [" / point_of_no_return #", " / wave #", " / wave_over #"];
+        if told.iter().any(|name| call.contains(name)) && matches!(end, CallEnd::Done) {
+            // A line of its own says it.
             return;
         }
         if matches!(end, CallEnd::Recalled) && !self.style.verbose {
-            let lane = self.lanes.entry(event.lane.clone()).or_default();
+            // Each undo is a lane of its own, and not worth a line.
+            let undo = event.lane.starts_with("undo ");
+            let name = if undo { "undo".to_owned() } else { event.lane.clone() };
+            let lane = self.lanes.entry(name).or_default();
             lane.recalled += 1;
             lane.recalled_steps.insert(event.step.clone());
             for step in &mut lane.steps {
@@ -58,7 +62,10 @@ impl Terminal {
             if mark == Mark::Nothing || mark == Mark::Recalled { Tone::Dim } else { Tone::Plain };
         let mut line = Line::new().with(tone, mark.glyph(&self.style)).with(Tone::Plain, " ");
         line.push(aside, summary);
-        line.push(Tone::Dim, &self.on(event));
+        // How the others go on is no business of one target.
+        if !call.contains(" / rolling_") {
+            line.push(Tone::Dim, &self.on(event));
+        }
         let already = matches!(end, CallEnd::Already).then_some("already so");
         for words in already.into_iter().chain(result) {
             line.push(Tone::Dim, self.style.dot());
@@ -156,7 +163,7 @@ impl Terminal {
         let mut line = Line::new().with(tone, head);
         // The message stands alone elsewhere, and may begin with what the head says.
         let said = message.strip_prefix(status.as_str()).unwrap_or(message);
-        let said = said.trim_start_matches("; ");
+        let said = said.trim_start_matches([';', ',', ' ']);
         if !said.is_empty() {
             line.push(Tone::Plain, self.style.dot());
             line.push(Tone::Plain, said);

@@ -111,6 +111,7 @@ impl Terminal {
             .keys()
             .filter(|name| {
                 **name == event.lane
+                    || (*name == "undo" && event.lane.starts_with("undo "))
                     || event
                         .lane
                         .strip_prefix(name.as_str())

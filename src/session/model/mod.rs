@@ -23,7 +23,8 @@ use proptest::prelude::*;
 use self::script::{Expected, Op, Outlook, outlook, script};
 use self::world::{Fate, Operator, World, on_before, registry};
 use super::OnInterrupt;
-use super::drive::{Back, Direction, Ended, Ending, Setup, begin, lanes};
+use super::drive::{Back, Direction, Ended, Setup, begin, main_lane};
+use super::ending::Ending;
 use super::open::undoing;
 use crate::effect::{Chosen, Mode, Redactor, Secrets, SystemClock, Target, Targets};
 use crate::error::{Failure, Halt, Result, Stop};
@@ -32,6 +33,7 @@ use crate::journal::{
     Body, DebtChange, DebtRow, Hold, JournalError, Record, RunInfo, Source, Sqlite, Store,
     SwitchRow,
 };
+use crate::primitives::Waves;
 use crate::script::{Runbook, build};
 use crate::secret::Secret;
 use crate::transport::{
@@ -294,6 +296,7 @@ impl Case {
             stay: true,
             accept_change: false,
             chosen: Chosen::default(),
+            waves: Waves::default(),
             lock_dir: self.dir.path().display().to_string(),
             controller: "model".to_owned(),
             take_over: false,
@@ -320,12 +323,12 @@ impl Case {
         let mut run = begin(&setup, if rebuilding { Mode::Rebuild } else { Mode::Run })?;
         run.registry = Arc::new(registry());
         let run = Arc::new(run);
-        let lanes = lanes(&setup, &run)?;
-        let result = script::run(&lanes[0], ops);
+        let lane = main_lane(&setup, &run)?;
+        let result = script::run(&lane, ops);
         let mut end = Ending {
             setup: &setup,
             run: &run,
-            lanes: &lanes,
+            lane: &lane,
             started: Instant::now(),
             interrupted: false,
         };

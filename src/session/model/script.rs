@@ -154,8 +154,7 @@ fn run_as(lane: &Lane, ops: &[Op], own: &mut Own) -> Result<()> {
             Op::Lanes(lanes) => side_by_side(lane, lanes, own)?,
             Op::PointOfNoReturn => {
                 query(lane, None, Point)?;
-                let mut point = lane.run().point_of_no_return.lock().unwrap();
-                *point = Some("it is so".to_owned());
+                lane.pass_point_of_no_return("it is so");
             }
         }
     }
