@@ -7,6 +7,7 @@ mod deadman;
 mod debts;
 mod drift;
 mod exec;
+mod flood;
 mod hosts;
 mod input;
 mod interrupts;
