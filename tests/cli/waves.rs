@@ -359,3 +359,29 @@ fn waves_within_lanes_within_waves_come_to_an_end() {
     let values = r#"[["a1", "a2"], ["b1", "b2"], ["c1", "c2"]]"#;
     assert_eq!(said.out.matches(values).count(), 2, "{said:?}");
 }
+
+#[test]
+fn a_crash_anywhere_in_the_waves_leaves_nothing_half_known() {
+    let arguments =
+        ["book.rhai", "--on", "@fleet", "--waves", "1,100%", "--max-failures", "1", "--max", "2"];
+    for write in (2..).step_by(7) {
+        let Some(fleet) = Fleet::new(3, "", BODY) else { return };
+        fleet.cli.write("bad", "t1\n");
+        let die = format!("{write} {}", if write % 2 == 0 { "after" } else { "before" });
+        let said =
+            fleet.cli.end(fleet.cli.start_with(&arguments, &[("UPGRADE_HOST_DIE_AT", &die)]));
+        if said.code == Some(3) {
+            assert!(write > 30, "only {write} writes were met: {said:?}");
+            return;
+        }
+        assert_eq!(said.code, None, "{die}: {said:?}");
+        let said = fleet.run(&["resume", "last"], 3);
+        assert!(said.out.contains("tries again what failed (t1)"), "{die}: {said:?}");
+        assert_eq!(fleet.changed(), "t0 t2", "{die}: {said:?}");
+        // A resume after it stopped for the operator is the answer, and tries again.
+        let began = fleet.began();
+        assert!(matches!(began.as_str(), "t0 t1 t2" | "t0 t1 t1 t2"), "{die}: {began}");
+        fleet.run(&["resume", "last", "--skip", "t1"], 0);
+        assert_eq!((fleet.began(), fleet.changed().as_str()), (began, "t0 t2"), "{die}");
+    }
+}
