@@ -2,6 +2,7 @@
 //! is. Whole hosts are in tests/lab.
 
 mod rsync;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::fs;
