@@ -11,6 +11,9 @@
 //!                                                         └──► event ─► report
 //! ```
 //!
+//! A program that embeds it and copies trees from and to its own machine by rsync calls [`transport::rsh::answer`] first of
+//! all: that rsync starts the program again, as its way into the session.
+//!
 //! Left may import right, never the reverse; `tests/architecture.rs` holds the modules to it.
 //!
 //! | module | what it is |

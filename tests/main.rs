@@ -5,6 +5,7 @@
 mod adapters;
 mod architecture;
 mod cli;
+mod files;
 mod journal;
 mod lab;
 mod link;

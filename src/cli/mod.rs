@@ -33,7 +33,11 @@ use ui::{Options, Ui};
 
 /// Runs the program with these arguments, the first of which is its own name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = args::with_run(args.into_iter().collect());
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(status) = crate::transport::rsh::answer(&args) {
+        return status;
+    }
+    let args = args::with_run(args);
     if let Some(file) = args::help_of(&args) {
         return help::of_script(&Ui::new(Options::default()), &file).into();
     }

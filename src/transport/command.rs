@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::quote::{join, quote};
+use super::streams::Streams;
 use crate::secret::Secret;
 
 /// What to run.
@@ -77,6 +78,8 @@ pub struct Command {
     pub sudo: Option<Sudo>,
     /// Standard input; empty means `/dev/null`.
     pub stdin: Vec<u8>,
+    /// What it reads after `stdin` and where it writes to, if that is not kept.
+    pub streams: Option<Streams>,
     /// Whether the command only reads. Only such commands run in plan mode.
     pub reads: bool,
     /// How long it may run.
@@ -118,6 +121,7 @@ impl Command {
             dir: None,
             sudo: None,
             stdin: Vec::new(),
+            streams: None,
             reads: false,
             timeout: None,
             tied: None,
@@ -145,6 +149,13 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// Joins standard input and output to descriptors of this process. Its [`Exit`](super::Exit) holds no output then.
+    #[must_use]
+    pub fn joined(mut self, streams: Streams) -> Self {
+        self.streams = Some(streams);
         self
     }
 

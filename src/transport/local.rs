@@ -1,5 +1,6 @@
 //! This machine: commands as child processes in a group of their own.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -37,21 +38,40 @@ impl Transport for Local {
     ) -> Result<Exit, TransportError> {
         let (line, mut input) = command.to_shell().map_err(TransportError::Invalid)?;
         input.extend_from_slice(&command.stdin);
+        let cannot = |error| TransportError::Invalid(format!("cannot start /bin/sh: {error}"));
+        let (mut joined, stdout) = match &command.streams {
+            None => (None, Stdio::piped()),
+            Some(streams) => (
+                Some(File::from(streams.input.try_clone().map_err(cannot)?)),
+                streams.output.try_clone().map_err(cannot)?.into(),
+            ),
+        };
+        let stdin = match joined.take_if(|_| input.is_empty()) {
+            Some(joined) => joined.into(),
+            None if input.is_empty() => Stdio::null(),
+            None => Stdio::piped(),
+        };
         let mut child = std::process::Command::new("/bin/sh")
             .arg("-c")
             .arg(line)
-            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .stdout(Stdio::piped())
+            .stdin(stdin)
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| TransportError::Invalid(format!("cannot start /bin/sh: {error}")))?;
+            .map_err(cannot)?;
 
         let (sender, pieces) = mpsc::sync_channel(64);
         if let Some(mut stdin) = child.stdin.take() {
             // A thread of its own: the command may write much before it reads. A command that does not read its input
             // to the end is its own business, so a broken pipe is no error.
-            thread::spawn(move || drop(stdin.write_all(&input)));
+            thread::spawn(move || {
+                if stdin.write_all(&input).is_ok()
+                    && let Some(mut rest) = joined
+                {
+                    let _closed = io::copy(&mut rest, &mut stdin);
+                }
+            });
         }
         if let Some(stdout) = child.stdout.take() {
             pump(stdout, Stream::Out, sender.clone());
@@ -130,7 +150,7 @@ fn follow(
 ) -> Result<Exit, TransportError> {
     let started = Instant::now();
     let (mut out, mut err) = (Kept::default(), Kept::default());
-    let mut open = 2;
+    let mut open = if command.streams.is_some() { 1 } else { 2 };
     let mut status = None;
     // After the command itself has ended, a grandchild that went to the background may keep the pipes open for ever.
     let mut linger = None;
@@ -260,6 +280,7 @@ impl Connection for Tcp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Streams;
     use super::*;
 
     fn run(command: &Command) -> Result<Exit, TransportError> {
@@ -308,6 +329,34 @@ mod tests {
 
         assert_eq!(exit.out(), "started\n");
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_command_reads_and_writes_what_it_is_joined_to() {
+        let secret = ("WORD".to_owned(), crate::secret::Secret::new("hush".to_owned()));
+        for secrets in [vec![], vec![secret]] {
+            let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let both = Streams::new(theirs.try_clone().unwrap(), theirs);
+            let mut command = Command::shell("tr a-z A-Z; echo \"$WORD\" >&2").joined(both);
+            command.secret_env = secrets;
+            let text = thread::spawn(move || {
+                ours.write_all(b"hello").unwrap();
+                ours.shutdown(std::net::Shutdown::Write).unwrap();
+                let mut text = String::new();
+                ours.read_to_string(&mut text).map(|_| text).unwrap()
+            });
+
+            let exit = run(&command).unwrap();
+            let said = if command.secret_env.is_empty() { "\n" } else { "hush\n" };
+            drop(command);
+
+            assert_eq!(text.join().unwrap(), "HELLO");
+            assert_eq!(
+                (exit.out(), String::from_utf8(exit.stderr).unwrap()),
+                (String::new(), said.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -13,9 +13,14 @@ const KEPT_LINES: usize = 8;
 
 /// Makes a new mark.
 pub(super) fn mark() -> std::io::Result<String> {
+    random().map(|random| format!("\u{1e}uh-{random}"))
+}
+
+/// Returns 32 hexadecimal digits that nobody can guess.
+pub(super) fn random() -> std::io::Result<String> {
     let mut random = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(format!("\u{1e}uh-{:032x}", u128::from_ne_bytes(random)))
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
 
 /// Takes the marked lines out of a stream, wherever the pieces are cut.

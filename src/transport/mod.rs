@@ -15,13 +15,16 @@ mod marks;
 pub mod quote;
 pub mod readonly;
 pub mod receipt;
+pub mod rsh;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+mod streams;
 pub mod sudo;
 
 pub use cancel::Cancel;
 pub use command::{Command, Fence, Sudo, Words};
 pub use local::Local;
+pub use streams::Streams;
 
 /// One of the two output streams of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

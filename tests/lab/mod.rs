@@ -1,6 +1,7 @@
 //! Tests against real hosts. Here: that the lab itself does what the others count on.
 
 mod deadman;
+mod files;
 
 use crate::support::lab::{HOSTS, Lab, config_toml};
 

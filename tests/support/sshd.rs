@@ -17,6 +17,11 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Starts a server; none (said loudly) if this machine has no sshd.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("SetEnv SHLVL=5")
+    }
+
+    /// As [`Sshd::start`], with these lines in its configuration; the environment is among what they say.
+    pub(crate) fn start_with(extra: &str) -> Option<Self> {
         if !Path::new("/usr/sbin/sshd").exists() {
             let _said = writeln!(
                 std::io::stderr(),
@@ -40,7 +45,7 @@ impl Sshd {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\n\
-             PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nSetEnv SHLVL=5\n",
+             PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n{extra}\n",
             dir.path().display()
         );
         std::fs::write(dir.path().join("config"), config).unwrap();

@@ -7,6 +7,7 @@
 
 mod back;
 mod clean;
+mod joined;
 mod listing;
 pub(super) mod path;
 mod place;
@@ -17,6 +18,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod tree;
 mod unpack;
 mod write;
 
@@ -150,7 +152,7 @@ const COPY: Primitive = Primitive {
 const UPLOAD: Primitive = Primitive {
     name: "upload",
     family: "files",
-    summary: "Sends a file from the machine that upgrade-host runs on to the target. It is shown once it is whole and its digest is right.",
+    summary: "Sends a file or a directory from the machine that upgrade-host runs on to the target. It is shown once it is whole and its digest is right. A directory is replaced as a whole, and goes as a stream of `tar`; `rsync` sends only what differs.",
     params: &[
         field(
             "from",
@@ -160,19 +162,22 @@ const UPLOAD: Primitive = Primitive {
         ),
         TO,
     ],
-    options: &[MODE, OWNER],
+    options: &[
+        field("mode", Type::Text, "", "The permission bits of a file, octal: `\"0640\"`."),
+        OWNER,
+    ],
     returns: "bool: true if it changed something",
     example: r#"upload("/srv/packages/obsr-5.5.3.tar.gz", "/root/");"#,
-    failure: "`not_found`, `denied`, `conflict` if the place holds something of another kind or there is no space, `check` if what arrived is not what was sent.",
+    failure: "`not_found` if it, its directory or, for a directory, `tar` on either side is not there; `denied`; `conflict` if the place holds something of another kind or there is no space; `check` if what arrived is not what was sent.",
     plan: "Says whether it is there already by its digest, how much would be sent and what would be replaced.",
     undo: "Takes it away and puts back what it replaced.",
-    resume: "Goes on from what has arrived.",
+    resume: "Goes on from what has arrived of a file; a directory is sent anew.",
 };
 
 const DOWNLOAD: Primitive = Primitive {
     name: "download",
     family: "files",
-    summary: "Fetches a file from the target to the machine that upgrade-host runs on.",
+    summary: "Fetches a file or a directory from the target to the machine that upgrade-host runs on. It is shown once it is whole and its digest is right. A directory goes as a stream of `tar`; `rsync` fetches only what differs.",
     params: &[
         FROM,
         field(
@@ -182,13 +187,18 @@ const DOWNLOAD: Primitive = Primitive {
             "The absolute path on the machine that upgrade-host runs on; with a slash at its end, the directory that it goes into.",
         ),
     ],
-    options: &[field("overwrite", Type::Bool, "false", "Replaces another file that is there.")],
+    options: &[field(
+        "overwrite",
+        Type::Bool,
+        "false",
+        "Replaces another file, or another directory, that is there.",
+    )],
     returns: "bool: true if it changed something",
     example: r#"download("/var/log/obsr.log", "/srv/reports/");"#,
-    failure: "`not_found`, `denied`, `conflict` if another file is there, `check` if the file changed meanwhile.",
+    failure: "`not_found`, `denied`, `conflict` if something else is there, `check` if it changed meanwhile.",
     plan: "Says whether it is here already by its digest, and how much would be fetched.",
     undo: "Nothing: the copy stays, and the target is untouched.",
-    resume: "Goes on from what has arrived.",
+    resume: "Goes on from what has arrived of a file; a directory is fetched anew.",
 };
 
 const MOVE: Primitive = Primitive {

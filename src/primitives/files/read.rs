@@ -24,12 +24,12 @@ exec head -c "$2" "$1"
 );
 
 /// $1 path, then globs to leave out. Prints a digest.
-const CHECKSUM: &str = script!(
+pub(super) const CHECKSUM: &str = script!(
     r#"
 p=$1; shift
 if [ -f "$p" ]; then
-  sum=$(sha256sum <"$p") || exit
-  echo "${sum%% *}"; exit 0
+  digest "$p" || exit
+  echo "$sum"; exit 0
 fi
 [ -d "$p" ] || { there "$p" && fail conflict "it is neither a file nor a directory: $p"; fail not_found "there is nothing at $p"; }
 cd "$p" || exit
@@ -41,12 +41,24 @@ while [ "$n" -gt 0 ]; do
   case $g in */*) ;; *) set -- "$@" -o -name "$g" -prune ;; esac
 done
 list() { find . "$@" | sort -z; }
+# Names with odd letters as they are: the sha256sum of coreutils writes them in its own way.
+u=$(printf '\001'); r=$(printf '\r')
+plain() {
+  sed '/^\\/{
+s/^\\//
+s/\\\\/'"$u"'/g
+s/\\n/\
+/g
+s/\\r/'"$r"'/g
+s/'"$u"'/\\/g
+}'
+}
 { errors=$(
   {
     {
       list "$@" -o -type d -print0 | xargs -0 -r stat -c '%f %n'
       list "$@" -o ! -type d -print0 | xargs -0 -r stat -c '%f %s %n'
-      list "$@" -o -type f -print0 | xargs -0 -r sha256sum
+      list "$@" -o -type f -print0 | xargs -0 -r sha256sum | plain
       list "$@" -o -type l -print0 | xargs -0 -r sh -c 'for f; do printf "%s -> %s\n" "$f" "$(readlink "$f")"; done' sh
     } | sha256sum >&3
   } 2>&1 3>&4

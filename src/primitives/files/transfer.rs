@@ -1,29 +1,32 @@
-//! Files from the machine that upgrade-host runs on to a target, and back. What arrives is shown by a rename once it is
-//! whole and its digest is right; a transfer that was cut off goes on from what has arrived.
+//! Files and directories from the machine that upgrade-host runs on to a target, and back. What arrives is shown by a rename
+//! once it is whole and its digest is right; the transfer of a file that was cut off goes on from what has arrived.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::joined::{Teller, receive, send};
 use super::path::At;
 use super::read::checksum;
 use super::restore::Restore;
 use super::shell::{change, failure, script};
 use super::state::{Left, Mark, Sort, State, require};
+use super::tree::{self, SHOW_TREE};
 use super::write::hex_of;
 use crate::call::Access;
 use crate::effect::{Action, Cx, Owes, Plan, Reconciled};
 use crate::error::{Failure, Kind, Result, Stop};
-use crate::event::Progress;
 use crate::journal::Inverse;
-use crate::transport::{Command, Stream};
+use crate::transport::Command;
 use crate::units;
 
-/// How much is sent at once: so much is held in memory, and a command each is little beside it.
-const PIECE: usize = 4 << 20;
+/// How much of a file is held in memory.
+const PIECE: usize = 256 << 10;
 
 /// $1 run, $2 new file, $3 kept file: prints how much has arrived.
 const BEGIN: &str = script!(
@@ -48,8 +51,8 @@ cat >>"$1" || exit
 const SHOW: &str = script!(
     r#"
 spool "$1"
-sum=$(sha256sum <"$2") || exit
-[ "${sum%% *}" = "$3" ] || { rm -f "$2"; fail check "what arrived is not what was sent, so it was removed: $2"; }
+digest "$2" || exit
+[ "$sum" = "$3" ] || { rm -f "$2"; fail check "what arrived is not what was sent, so it was removed: $2"; }
 like "$4"; dress "$2" "$6" "$7"
 sync "$2" 2>/dev/null || :
 show "$2" "$4" "$5" "$8"
@@ -67,18 +70,25 @@ exec tail -c "+$(($2 + 1))" "$1"
 /// What is to be transferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Whole {
-    /// Its size in bytes.
+    /// Its size in bytes; that of the files in a directory.
     size: u64,
-    /// Its SHA-256; empty if it is not there, which only a plan lets pass.
+    /// Its SHA-256, for a directory that of everything in it; empty if it is not there, which only a plan lets pass.
     digest: String,
+    /// Whether it is a directory.
+    #[serde(default)]
+    tree: bool,
 }
 
 impl Whole {
-    /// Reads a file of this machine.
+    /// Reads a file or directory of this machine.
     fn here(cx: &Cx<'_>, path: &At) -> Result<Self> {
         let mut file = File::open(path.as_str()).map_err(|error| here(path, &error))?;
-        if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-            let message = format!("on this machine it is no file: {path}");
+        let meta = file.metadata().map_err(|error| here(path, &error))?;
+        if meta.is_dir() {
+            return tree::here(cx, path.as_str());
+        }
+        if !meta.is_file() {
+            let message = format!("on this machine it is neither a file nor a directory: {path}");
             return Err(Failure::new(Kind::Conflict, message).into());
         }
         let (mut hash, mut size, mut piece) = (Sha256::new(), 0, vec![0; 1 << 20]);
@@ -94,11 +104,29 @@ impl Whole {
                 }
             }
         }
-        Ok(Self { size, digest: hex_of(hash) })
+        Ok(Self { size, digest: hex_of(hash), tree: false })
+    }
+
+    /// Reads what the scripts say of a directory.
+    pub(super) fn of_tree(size: &str, digest: &str) -> Result<Self> {
+        let digest = digest.split_whitespace().next().unwrap_or_default().to_owned();
+        match size.trim().parse() {
+            Ok(size) if digest.len() == 64 => Ok(Self { size, digest, tree: true }),
+            _ => Err(Failure::new(Kind::Exit, "no digest of the directory; is `sha256sum` there?")
+                .into()),
+        }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn sort(&self) -> Sort {
+        if self.tree { Sort::Directory } else { Sort::File }
     }
 
     fn words(&self) -> String {
-        format!("file, {}", units::say_size(self.size))
+        format!("{}, {}", self.sort().as_str(), units::say_size(self.size))
     }
 }
 
@@ -113,23 +141,37 @@ fn here(path: &At, error: &std::io::Error) -> Box<Failure> {
     Box::new(Failure::new(kind, format!("on this machine: {path}: {error}")).with_hint(hint))
 }
 
-fn tell(cx: &Cx<'_>, done: u64, whole: &Whole) {
-    cx.progress(Progress {
-        done,
-        total: Some(whole.size),
-        unit: "bytes".to_owned(),
-        ..Progress::default()
-    });
+/// Moves bytes of a file, of which `done` are there already, until `from` has no more; returns how many there are then.
+fn pump(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    mut done: u64,
+    mut teller: Teller<'_>,
+) -> io::Result<u64> {
+    teller.say(done);
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece)? {
+            0 => break,
+            count => {
+                to.write_all(&piece[..count])?;
+                done += count as u64;
+                teller.tell(done);
+            }
+        }
+    }
+    teller.say(done);
+    Ok(done)
 }
 
-/// Sends a file.
+/// Sends a file or a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Upload {
-    /// The file of this machine.
+    /// What is on this machine.
     pub(super) from: At,
     /// Its path on the target.
     pub(super) to: At,
-    /// The permission bits; those of the old file, else what the umask leaves of 0666.
+    /// The permission bits of a file; those of the old file, else what the umask leaves of 0666.
     pub(super) mode: Option<String>,
     /// The owner; that of the old file, else whoever acts.
     pub(super) owner: Option<String>,
@@ -146,7 +188,8 @@ pub(super) struct Sent {
 
 impl Upload {
     fn is_so(&self, whole: &Whole, state: &State) -> bool {
-        state.digest.as_ref() == Some(&whole.digest)
+        state.sort == whole.sort()
+            && state.digest.as_ref() == Some(&whole.digest)
             && self.mode.as_deref().is_none_or(|mode| state.has_mode(mode))
             && self.owner.as_deref().is_none_or(|owner| state.owned_by(owner))
     }
@@ -154,10 +197,44 @@ impl Upload {
     /// Looks at the place; reads it only where its size does not tell already that it is another.
     fn state(&self, cx: &Cx<'_>, whole: &Whole) -> Result<State> {
         let mut state = State::look(cx, &self.to, true, false)?;
-        if state.sort == Sort::File && state.size == whole.size {
+        let comparable = match state.sort {
+            Sort::File => !whole.tree && state.size == whole.size,
+            Sort::Directory => whole.tree,
+            _ => false,
+        };
+        if comparable {
             state.digest = Some(checksum(cx, &state.real, &[])?);
         }
         Ok(state)
+    }
+
+    /// Sends the rest of a file, which becomes `fresh` there.
+    fn send(&self, cx: &Cx<'_>, whole: &Whole, fresh: &str, at: u64) -> Result<()> {
+        let wrong = |error: io::Error| here(&self.from, &error);
+        let mut file = File::open(self.from.as_str()).map_err(wrong)?;
+        file.seek(SeekFrom::Start(at)).map_err(wrong)?;
+        let arguments = [fresh.to_owned(), at.to_string(), whole.size.to_string()];
+        let append = Command::script(APPEND, arguments).tied(Duration::ZERO);
+        let teller = Teller::new(cx, Some(whole.size));
+        let (exit, sent) = send(cx, append, move |mut socket: UnixStream| {
+            pump(&mut file, &mut socket, at, teller)
+        })?;
+        match sent {
+            // What failed there ended it here, and says why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(wrong(error).into()),
+            _ if !exit.success() => Err(failure(&exit).with_target(&cx.target.name).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_tree(&self, cx: &Cx<'_>, before: &Sent) -> Result<bool> {
+        let (mark, real) = (&before.mark, At::new(&before.state.real)?);
+        let (fresh, kept) = (mark.fresh(&real), mark.kept(&real));
+        tree::upload(cx, self.from.as_str(), &before.whole, [&mark.run, &fresh, &kept])?;
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let arguments = [&mark.run, &fresh, real.as_str(), &kept, owner, &mark.stem];
+        change(cx, SHOW_TREE, arguments, b"")?;
+        Ok(true)
     }
 }
 
@@ -174,9 +251,21 @@ impl Action for Upload {
     fn look(&self, cx: &Cx<'_>) -> Result<Sent> {
         let whole = Whole::here(cx, &self.from)?;
         let state = self.state(cx, &whole)?;
-        if !matches!(state.sort, Sort::File | Sort::Absent) {
-            let message = format!("it is a {}, not a file: {}", state.sort.as_str(), self.to);
+        if state.is_there() && state.sort != whole.sort() {
+            let (is, wanted) = (state.sort.as_str(), whole.sort().as_str());
+            let message = format!("it is a {is}, not a {wanted}: {}", self.to);
             return Err(Failure::new(Kind::Conflict, message).with_target(&cx.target.name).into());
+        }
+        if whole.tree {
+            if self.mode.is_some() {
+                let message =
+                    format!("`mode` is for a file, and this is a directory: {}", self.from);
+                let hint = "Leave it out: what is in a directory keeps the modes that it has here.";
+                return Err(Failure::input(message).with_hint(hint).into());
+            }
+            if state.is_there() && !self.is_so(&whole, &state) {
+                At::new(&state.real)?.expendable("replace")?;
+            }
         }
         let directory = format!("directory {}", At::new(&state.real)?.parent());
         require(cx, state.parent, &directory, "Make it with `make_dir` first.")?;
@@ -189,32 +278,23 @@ impl Action for Upload {
         }
         let mut changes = vec![before.whole.words()];
         if before.state.is_there() {
-            let old = units::say_size(before.state.size);
-            changes.push(format!("replaces what is there: file, {old}"));
+            let old = match before.state.sort {
+                Sort::File => format!("file, {}", units::say_size(before.state.size)),
+                sort => sort.as_str().to_owned(),
+            };
+            changes.push(format!("replaces what is there: {old}"));
         }
         Plan::Would { changes, output: true, after: None }
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Sent) -> Result<bool> {
+        if before.whole.tree {
+            return self.apply_tree(cx, before);
+        }
         let (mark, whole, real) = (&before.mark, &before.whole, At::new(&before.state.real)?);
         let (fresh, kept) = (mark.fresh(&real), mark.kept(&real));
         let there = change(cx, BEGIN, [&mark.run, &fresh, &kept], b"")?;
-        let mut at: u64 = there.trim().parse().unwrap_or(0);
-        let mut file = File::open(self.from.as_str()).map_err(|error| here(&self.from, &error))?;
-        file.seek(SeekFrom::Start(at)).map_err(|error| here(&self.from, &error))?;
-        let mut piece = Vec::with_capacity(PIECE);
-        loop {
-            tell(cx, at, whole);
-            piece.clear();
-            let part = (&mut file).take(PIECE as u64).read_to_end(&mut piece);
-            part.map_err(|error| here(&self.from, &error))?;
-            if piece.is_empty() {
-                break;
-            }
-            let next = at + piece.len() as u64;
-            change(cx, APPEND, [fresh.clone(), at.to_string(), next.to_string()], &piece)?;
-            at = next;
-        }
+        self.send(cx, whole, &fresh, there.trim().parse().unwrap_or(0))?;
         let (mode, owner) = (self.mode.clone(), self.owner.clone());
         let arguments = [
             mark.run.clone(),
@@ -236,7 +316,8 @@ impl Action for Upload {
     }
 
     fn inverse(&self, before: &Sent) -> Inverse {
-        let left = Left::Digest(before.whole.digest.clone());
+        let left =
+            if before.whole.tree { Left::Since } else { Left::Digest(before.whole.digest.clone()) };
         match At::new(&before.state.real) {
             Ok(real) => Restore::of(&real, &before.mark, &before.state, left),
             Err(failure) => Inverse::Impossible { why: failure.message },
@@ -252,14 +333,14 @@ impl Action for Upload {
     }
 }
 
-/// Fetches a file.
+/// Fetches a file or a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Download {
-    /// The file of the target.
+    /// What is on the target.
     pub(super) from: At,
     /// Its path on this machine.
     pub(super) to: At,
-    /// Whether another file that is there is replaced.
+    /// Whether something else that is there is replaced.
     pub(super) overwrite: bool,
 }
 
@@ -275,38 +356,37 @@ pub(super) struct Fetched {
 impl Download {
     fn has(&self, cx: &Cx<'_>, whole: &Whole) -> Result<bool> {
         match fs::metadata(self.to.as_str()) {
-            Ok(meta) if meta.is_file() && meta.len() == whole.size => {
+            Ok(meta) if meta.is_file() && !whole.tree && meta.len() == whole.size => {
                 Ok(Whole::here(cx, &self.to)? == *whole)
             }
+            Ok(meta) if meta.is_dir() && whole.tree => Ok(Whole::here(cx, &self.to)? == *whole),
             _ => Ok(false),
         }
+    }
+
+    /// Puts a directory that was fetched in its place.
+    fn show_tree(&self, mark: &Mark, fresh: &str) -> io::Result<()> {
+        let old = mark.kept(&self.to);
+        if fs::symlink_metadata(self.to.as_str()).is_ok() {
+            fs::rename(self.to.as_str(), &old)?;
+        }
+        fs::rename(fresh, self.to.as_str())?;
+        if fs::symlink_metadata(&old).is_ok() { fs::remove_dir_all(&old) } else { Ok(()) }
     }
 
     fn fetch(&self, cx: &Cx<'_>, whole: &Whole, fresh: &str) -> Result<()> {
         let wrong = |error: std::io::Error| here(&self.to, &error);
         let mut file = OpenOptions::new().create(true).append(true).open(fresh).map_err(wrong)?;
-        let mut at = file.metadata().map_err(wrong)?.len();
-        tell(cx, at, whole);
-        let command = Command::script(SEND, [self.from.as_str().to_owned(), at.to_string()]);
-        let mut bad = None;
-        let (mut told, from) = (at, at);
-        let exit = cx.exec_with(&command.reading(), false, &mut |stream, bytes| {
-            if stream == Stream::Out && bad.is_none() {
-                bad = file.write_all(bytes).err();
-                at += bytes.len() as u64;
-                if at - told >= PIECE as u64 {
-                    told = at;
-                    tell(cx, at, whole);
-                }
-            }
+        let from = file.metadata().map_err(wrong)?.len();
+        let command = Command::script(SEND, [self.from.as_str().to_owned(), from.to_string()]);
+        let teller = Teller::new(cx, Some(whole.size));
+        let (exit, taken) = receive(cx, command.reading(), |mut socket: UnixStream| {
+            pump(&mut socket, &mut file, from, teller)
         })?;
-        if let Some(error) = bad {
-            return Err(wrong(error).into());
-        }
+        taken.map_err(wrong)?;
         if !exit.success() {
             return Err(failure(&exit).with_target(&cx.target.name).into());
         }
-        tell(cx, at, whole);
         file.sync_all().map_err(wrong)?;
         if Whole::here(cx, &At::new(fresh)?)? == *whole {
             return Ok(());
@@ -335,21 +415,41 @@ impl Action for Download {
         if !state.is_there() {
             return Ok(Fetched { whole: Whole::default(), same: false, mark });
         }
-        if state.sort != Sort::File {
-            let message = format!("it is a {}, not a file: {}", state.sort.as_str(), self.from);
-            return Err(Failure::new(Kind::Conflict, message).with_target(&cx.target.name).into());
-        }
-        let whole = Whole { size: state.size, digest: checksum(cx, &state.real, &[])? };
+        let whole = match state.sort {
+            Sort::File => {
+                let digest = checksum(cx, &state.real, &[])?;
+                Whole { size: state.size, digest, tree: false }
+            }
+            Sort::Directory => tree::there(cx, &state.real)?,
+            sort => {
+                let (is, from) = (sort.as_str(), &self.from);
+                let message = format!("it is a {is}, neither a file nor a directory: {from}");
+                let failure = Failure::new(Kind::Conflict, message);
+                return Err(failure.with_target(&cx.target.name).into());
+            }
+        };
         if !Path::new(self.to.parent()).is_dir() {
             let message = format!("on this machine there is no directory {}", self.to.parent());
             return Err(Failure::new(Kind::NotFound, message).into());
         }
         let same = self.has(cx, &whole)?;
-        if !same && !self.overwrite && fs::symlink_metadata(self.to.as_str()).is_ok() {
-            let message = format!("on this machine it is there, and not the same: {}", self.to);
-            return Err(Failure::new(Kind::Conflict, message)
-                .with_hint("Give `overwrite: true` to replace it.")
-                .into());
+        if let (false, Ok(meta)) = (same, fs::symlink_metadata(self.to.as_str())) {
+            if meta.is_dir() != whole.tree {
+                let wanted = whole.sort().as_str();
+                let message = format!("on this machine it is there, and no {wanted}: {}", self.to);
+                return Err(Failure::new(Kind::Conflict, message)
+                    .with_hint("Remove it first.")
+                    .into());
+            }
+            if !self.overwrite {
+                let message = format!("on this machine it is there, and not the same: {}", self.to);
+                return Err(Failure::new(Kind::Conflict, message)
+                    .with_hint("Give `overwrite: true` to replace it.")
+                    .into());
+            }
+            if whole.tree {
+                self.to.expendable("replace")?;
+            }
         }
         Ok(Fetched { whole, same, mark })
     }
@@ -363,6 +463,11 @@ impl Action for Download {
 
     fn apply(&self, cx: &Cx<'_>, before: &Fetched) -> Result<bool> {
         let fresh = before.mark.fresh(&self.to);
+        if before.whole.tree {
+            tree::download(cx, &self.from, &before.whole, &fresh)?;
+            self.show_tree(&before.mark, &fresh).map_err(|error| here(&self.to, &error))?;
+            return Ok(true);
+        }
         self.fetch(cx, &before.whole, &fresh)?;
         fs::rename(&fresh, self.to.as_str()).map_err(|error| here(&self.to, &error))?;
         Ok(true)

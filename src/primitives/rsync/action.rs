@@ -1,15 +1,18 @@
 //! The copy as an action.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::output::{Able, Output, Stats, Step};
+use super::end::meaning;
+use super::output::{Able, Output, Stats, Step, step};
 use super::sides::{Side, apart};
+use super::through;
 use crate::call::Access;
 use crate::effect::{Action, Cx, Mode, Owes, Plan, Reconciled};
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Failure, Halt, Kind, Result};
 use crate::event::Progress;
 use crate::journal::Inverse;
 use crate::primitives::disk;
@@ -134,15 +137,46 @@ pub(super) struct Copied {
 }
 
 impl Rsync {
-    fn locals(&self) -> impl Iterator<Item = &str> {
-        self.from.iter().filter(|side| !side.is_remote()).map(Side::as_str)
+    /// Returns the sources that are on the target.
+    fn on_target(&self) -> impl Iterator<Item = &str> {
+        self.from.iter().filter(|side| !side.is_remote() && !side.is_here()).map(Side::as_str)
     }
 
     fn is_remote(&self) -> bool {
         self.to.is_remote() || self.from.iter().any(Side::is_remote)
     }
 
-    fn able(cx: &Cx<'_>) -> Result<Able> {
+    /// Returns whether it goes between the machine that upgrade-host runs on and the target.
+    pub(super) fn is_through(&self) -> bool {
+        self.to.is_here() || self.from.iter().any(Side::is_here)
+    }
+
+    /// Returns the copy as it is made: where this machine is the target, its paths are the target's.
+    fn on(&self, cx: &Cx<'_>) -> Cow<'_, Self> {
+        if !self.is_through() || cx.target.name != through::THIS_MACHINE {
+            return Cow::Borrowed(self);
+        }
+        let from = self.from.iter().map(Side::on_target).collect();
+        Cow::Owned(Self { from, to: self.to.on_target(), ..self.clone() })
+    }
+
+    /// Finds out what the rsync that does it can do; those of both machines, if it is done by two.
+    fn able(&self, cx: &Cx<'_>) -> Result<Able> {
+        if !self.is_through() {
+            return Self::able_there(cx);
+        }
+        let there = Self::able_there(cx).map_err(|halt| match halt {
+            Halt::Failure(mut failure) if failure.kind == Kind::NotFound => {
+                let install = failure.hint.take().unwrap_or_default();
+                failure.hint = Some(format!("{install} {}", through::WITHOUT));
+                Halt::Failure(failure)
+            }
+            halt => halt,
+        })?;
+        through::able(cx, &there)
+    }
+
+    fn able_there(cx: &Cx<'_>) -> Result<Able> {
         const KEY: &str = "rsync";
         let known = cx.target.cache.lock().ok().and_then(|cache| cache.get(KEY).cloned());
         if let Some(able) = known.and_then(|value| serde_json::from_value(value).ok()) {
@@ -171,7 +205,8 @@ impl Rsync {
         Ok(able)
     }
 
-    fn command(&self, able: &Able, dry: bool) -> Command {
+    /// Returns the words up to the sides.
+    fn words(&self, able: &Able, dry: bool) -> Vec<String> {
         let mut words: Vec<String> = ["rsync", "-a", "--numeric-ids"].map(str::to_owned).to_vec();
         let mut add = |on: bool, word: &str| {
             if on {
@@ -205,6 +240,11 @@ impl Rsync {
         words.extend(self.include.iter().map(|pattern| format!("--include={pattern}")));
         words.extend(self.exclude.iter().map(|pattern| format!("--exclude={pattern}")));
         words.extend(self.options.iter().cloned());
+        words
+    }
+
+    fn command(&self, able: &Able, dry: bool) -> Command {
+        let mut words = self.words(able, dry);
         words.push("--".to_owned());
         words.extend(self.from.iter().map(Side::to_string));
         words.push(self.to.to_string());
@@ -217,19 +257,36 @@ impl Rsync {
 
     /// Runs rsync once.
     fn pass(&self, cx: &Cx<'_>, able: &Able, dry: bool, note: &str) -> Result<Output> {
-        let command = self.command(able, dry);
         let mut output = Output::keeping(if dry { SHOWN } else { 0 });
         let mut told: Option<Instant> = None;
-        let exit = cx.exec_with(&command, false, &mut |stream, bytes| {
+        let mut watch = |stream, bytes: &[u8]| {
             if stream == Stream::Out {
-                output.push(bytes, |step| {
-                    if told.is_none_or(|told| told.elapsed() >= TELL) {
+                output.push(bytes, |line| {
+                    if told.is_none_or(|told| told.elapsed() >= TELL)
+                        && let Some(step) = step(line)
+                    {
                         told = Some(Instant::now());
                         cx.progress(progress(&step, note));
                     }
                 });
             }
-        })?;
+        };
+        let (command, exit) = if self.is_through() {
+            let timeout = self.timeout_ms.map(Duration::from_millis);
+            through::pass(
+                cx,
+                self.words(able, dry),
+                &self.from,
+                &self.to,
+                timeout,
+                dry,
+                &mut watch,
+            )?
+        } else {
+            let command = self.command(able, dry);
+            let exit = cx.exec_with(&command, false, &mut watch)?;
+            (command, exit)
+        };
         output.finish();
         self.check(cx, &command, &exit)?;
         Ok(output)
@@ -255,15 +312,14 @@ impl Rsync {
             && failure.message.contains("no space left")
             && !self.to.is_remote()
         {
-            failure.hint = Some(match disk::free(cx, self.to.as_str()) {
-                Ok(free) => format!(
+            let free = (!self.to.is_here()).then(|| disk::free(cx, self.to.as_str()));
+            failure.hint = Some(match free {
+                Some(Ok(free)) => format!(
                     "{} are free of {} there. Make room, then resume the run: it copies what is missing.",
                     units::say_size(free.left),
                     units::say_size(free.total)
                 ),
-                Err(_) => {
-                    "Make room there, then resume the run: it copies what is missing.".to_owned()
-                }
+                _ => "Make room there, then resume the run: it copies what is missing.".to_owned(),
             });
         }
         Err(failure.into())
@@ -294,58 +350,6 @@ fn progress(step: &Step, note: &str) -> Progress {
         message: words.into_iter().flatten().collect::<Vec<_>>().join(", "),
         // At the end of a file rsync shows the time gone instead.
         eta_seconds: step.files.is_none().then_some(step.seconds),
-    }
-}
-
-/// Says what a status of rsync means, with the line that tells why.
-fn meaning(exit: &Exit, stderr: &str) -> (Kind, String, Option<String>) {
-    let why = |needles: &[&str]| {
-        stderr
-            .lines()
-            .map(str::trim)
-            .find(|line| needles.iter().any(|needle| line.contains(needle)))
-    };
-    let first = || {
-        let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.next().unwrap_or("rsync says nothing").to_owned()
-    };
-    if let Some(line) = why(&["No space left on device", "Disk quota exceeded"]) {
-        return (Kind::Conflict, format!("no space left at the target of rsync: {line}"), None);
-    }
-    let code = match &exit.ended {
-        Ended::Signal(name) => {
-            return (Kind::Exit, format!("rsync was ended by signal {name}"), None);
-        }
-        Ended::Code(code) => *code,
-    };
-    let all = "The failure's `stderr` holds every line.".to_owned();
-    match code {
-        23 => {
-            let kind = if why(&["Permission denied", "Operation not permitted"]).is_some() {
-                Kind::Denied
-            } else if why(&["No such file or directory"]).is_some() {
-                Kind::NotFound
-            } else {
-                Kind::Exit
-            };
-            let count = stderr.lines().filter(|line| line.starts_with("rsync: ")).count();
-            (
-                kind,
-                format!("rsync could not copy everything ({count} errors): {}", first()),
-                Some(all),
-            )
-        }
-        20 => (Kind::Exit, format!("rsync was interrupted: {}", first()), None),
-        127 => (
-            Kind::NotFound,
-            "rsync is not installed".to_owned(),
-            Some("Install the package `rsync` there.".to_owned()),
-        ),
-        1 | 2 | 4 => (Kind::Input, format!("rsync does not accept this: {}", first()), None),
-        5 | 10 | 12 | 30 | 35 | 255 => {
-            (Kind::Connect, format!("rsync cannot reach or lost the other side: {}", first()), None)
-        }
-        code => (Kind::Exit, format!("rsync ended with status {code}: {}", first()), Some(all)),
     }
 }
 
@@ -385,10 +389,16 @@ impl Action for Rsync {
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Found> {
-        let able = Self::able(cx)?;
-        let to = if self.to.is_remote() { "" } else { self.to.as_str() };
-        let out = read(cx, LOOK, [to].into_iter().chain(self.locals()))?;
-        let (mut existed, mut place, mut missing) = (self.to.is_remote(), None, Vec::new());
+        let this = self.on(cx);
+        let able = this.able(cx)?;
+        let elsewhere = this.to.is_remote() || this.to.is_here();
+        let to = if elsewhere { "" } else { this.to.as_str() };
+        let out = read(cx, LOOK, [to].into_iter().chain(this.on_target()))?;
+        let (mut existed, mut place) = (this.to.is_remote(), None);
+        let mut missing = through::missing(&this.from);
+        if this.to.is_here() {
+            existed = std::path::Path::new(this.to.as_str()).exists();
+        }
         for line in out.lines() {
             match line.split_once(' ') {
                 Some(("to", path)) => (existed, place) = (true, Some(path.to_owned())),
@@ -414,7 +424,7 @@ impl Action for Rsync {
         }
         // Before a big copy a dry run costs what the copy itself costs, so only a plan makes it.
         let preview = if planning && missing.is_empty() {
-            let output = self.pass(cx, &able, true, "")?;
+            let output = this.pass(cx, &able, true, "")?;
             Some(Preview { items: output.items, stats: output.stats })
         } else {
             None
@@ -443,15 +453,18 @@ impl Action for Rsync {
     }
 
     fn apply(&self, cx: &Cx<'_>, before: &Found) -> Result<Copied> {
-        if !self.to.is_remote() && !self.dry {
+        let this = self.on(cx);
+        if !this.to.is_remote() && !self.dry && !before.existed {
             // rsync makes the last directory only.
-            let to = self.to.as_str();
-            let end = if self.to.ends_with_slash() {
+            let to = this.to.as_str();
+            let end = if this.to.ends_with_slash() {
                 to.trim_end_matches('/')
             } else {
                 to.rsplit_once('/').map_or("/", |(dir, _)| dir)
             };
-            if !end.is_empty() {
+            if this.to.is_here() {
+                through::make(end)?;
+            } else if !end.is_empty() {
                 change(cx, MAKE, [end], b"")?;
             }
         }
@@ -460,7 +473,7 @@ impl Action for Rsync {
         for pass in 1..=if until.is_some() { self.passes_max } else { 1 } {
             let note = if until.is_some() { format!("pass {pass}") } else { String::new() };
             let started = Instant::now();
-            let output = self.pass(cx, &before.able, self.dry, &note)?;
+            let output = this.pass(cx, &before.able, self.dry, &note)?;
             let took = started.elapsed();
             let stats = output.stats;
             sum.files += stats.files;
@@ -505,7 +518,7 @@ impl Action for Rsync {
 
     fn reconcile(&self, cx: &Cx<'_>, before: &Found) -> Result<Reconciled<Copied>> {
         // A dry run would tell, but costs what the copy costs; rsync goes on where it was, and copies nothing twice.
-        let _there = (Self::able(cx)?, before.existed);
+        let _there = (self.on(cx).able(cx)?, before.existed);
         Ok(Reconciled::Redo)
     }
 

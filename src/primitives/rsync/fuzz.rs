@@ -1,6 +1,6 @@
 //! What an rsync prints that anybody may have put there.
 
-use super::output::{Able, Output};
+use super::output::{Able, Output, step};
 
 /// The first byte says into what pieces the others are cut, which must not matter.
 ///
@@ -11,7 +11,7 @@ pub fn fuzz(bytes: &[u8]) {
     let read = |size: usize| {
         let (mut output, mut steps) = (Output::keeping(3), Vec::new());
         for piece in bytes.chunks(size.max(1)) {
-            output.push(piece, |step| steps.push(step));
+            output.push(piece, |line| steps.extend(step(line)));
         }
         output.finish();
         (output.stats, output.items, steps)

@@ -1,12 +1,15 @@
-//! rsync on the target: between two of its directories, or with another machine that it reaches by itself.
+//! rsync: on the target, between two of its directories or with another machine that it reaches by itself; and between
+//! the machine that upgrade-host runs on and the target, over the session that there is.
 
 mod action;
+mod end;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 mod output;
 mod sides;
 #[cfg(test)]
 mod tests;
+mod through;
 
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::json;
@@ -17,24 +20,24 @@ use super::bridge::{
 };
 use crate::effect::Registry;
 use action::Rsync;
-use sides::{Side, apart};
+use sides::{Side, connected};
 
 const RSYNC: Primitive = Primitive {
     name: "rsync",
     family: "rsync",
-    summary: "Copies with rsync, on the target: modes, owners, times, links, and ACLs and attributes where it can. As rsync has it, `/a/b/` copies what is in the directory and `/a/b` the directory itself.",
+    summary: "Copies with rsync: modes, owners, times, links, and ACLs and attributes where it can. Paths are on the target, unless they begin with `local:`: those are on the machine that upgrade-host runs on, and the copy goes over the session that there is, without another login. As rsync has it, `/a/b/` copies what is in the directory and `/a/b` the directory itself.",
     params: &[
         field(
             "from",
             Type::TextOrList,
             "",
-            "An absolute path, or several; or a spec such as `user@host:/path` or `rsync://host/module`.",
+            "An absolute path on the target, or several; `local:/path` on the machine that upgrade-host runs on; or a spec such as `user@host:/path` or `rsync://host/module`, which the target reaches by itself.",
         ),
         field(
             "to",
             Type::Text,
             "",
-            "The absolute path, or spec, of the directory that it goes into; made if it is not there.",
+            "The directory that it goes into, named likewise; made if it is not there.",
         ),
     ],
     options: &[
@@ -76,8 +79,8 @@ const RSYNC: Primitive = Primitive {
         field("dry", Type::Bool, "false", "Copies nothing; returns what would be copied."),
     ],
     returns: "map: `files`, `bytes`, `total_bytes`, `seconds`, `deleted`, `changed` (bool), `passes`, `fits` (bool: with `within`, whether the last or next pass is short enough)",
-    example: r#"let copy = rsync("/usr/local/obs/conf", "/var/backups/obs/", #{ exclude: ["*.tmp"], delete: true });"#,
-    failure: "`not_found` if rsync or a source is not there, with what to install; `conflict` if there is no space left; `denied`; `connect` for another machine; `exit` with rsync's words. Files that vanish meanwhile are a warning.",
+    example: r#"let copy = rsync("local:/srv/site/", "/var/www/site/", #{ exclude: ["*.tmp"], delete: true });"#,
+    failure: "`not_found` if rsync, on either side, or a source is not there, with what to install; `conflict` if there is no space left; `denied`; `connect` for another machine; `exit` with rsync's words. Files that vanish meanwhile are a warning.",
     plan: "Makes a dry run for real: the first 20 changes, how many more, files and bytes; says so if everything is in step.",
     undo: "Nothing: the copy stays, and the source is untouched.",
     resume: "Runs again, once the one that was cut off has ended: rsync copies what is missing. What it had of a file when it was cut off is kept in `.upgrade-host-partial` beside it and used, never put in place; with `--inplace` or `--append` among the `options` that is up to them.",
@@ -92,6 +95,29 @@ const REFUSED: &[(&str, &str)] = &[
     ("-n", "give `dry: true`"),
     ("--files-from=-", "standard input is empty; write the list to a file"),
 ];
+
+/// Options, or what they begin with, that cannot be had where rsync goes over our session.
+const REFUSED_THROUGH: &[(&str, &str)] = &[
+    ("-e", "it goes over the session that there is"),
+    ("--rsh", "it goes over the session that there is"),
+    ("--rsync-path", "it runs as the target's user, or as whom its `sudo` says"),
+    ("-s", "paths are quoted already"),
+    ("--protect-args", "paths are quoted already"),
+    ("--secluded-args", "paths are quoted already"),
+];
+
+/// Returns why an option is refused.
+fn refused(option: &str, through: bool) -> Option<String> {
+    let name = option.split('=').next().unwrap_or_default();
+    let always = REFUSED.iter().find(|(refused, _)| *refused == option);
+    let here = || {
+        REFUSED_THROUGH.iter().filter(|_| through).find(|(refused, _)| {
+            let long = refused.starts_with("--");
+            if long { *refused == name } else { option.starts_with(refused) }
+        })
+    };
+    always.or_else(here).map(|(_, why)| format!("`{option}` is refused: {why}"))
+}
 
 fn rsync(
     ctx: &NativeCallContext<'_>,
@@ -121,21 +147,15 @@ fn rsync(
     }
     let from = from.iter().map(|text| side(text)).collect::<RhaiResultOf<Vec<_>>>()?;
     let to = side(to)?;
-    for source in &from {
-        if source.is_remote() && to.is_remote() {
-            return Err(wrong(
-                ctx,
-                format!("rsync: both sides are on other machines: {source} and {to}"),
-            ));
-        }
-        if !source.is_remote() && !to.is_remote() {
-            apart(source.as_str(), to.as_str()).map_err(|failure| raise(ctx, failure.into()))?;
-        }
-    }
+    connected(&from, &to).map_err(|mut failure| {
+        failure.message = format!("rsync: {}", failure.message);
+        raise(ctx, failure.into())
+    })?;
+    let through = to.is_here() || from.iter().any(Side::is_here);
     let extra = options.texts("options")?;
     for option in &extra {
-        if let Some((_, why)) = REFUSED.iter().find(|(name, _)| name == option) {
-            return Err(options.wrong("options", &format!("`{option}` is refused: {why}")));
+        if let Some(why) = refused(option, through) {
+            return Err(options.wrong("options", &why));
         }
         if !option.starts_with('-') || option == "--" {
             return Err(

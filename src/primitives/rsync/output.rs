@@ -12,6 +12,9 @@ static PROGRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(text).ok()
 });
 
+/// How much of a line is kept.
+const LONGEST: usize = 64 << 10;
+
 /// A line of progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
@@ -85,14 +88,19 @@ impl Output {
         Self { limit, ..Self::default() }
     }
 
-    /// Takes bytes; calls `each` with the progress in them.
-    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Step)) {
-        for byte in bytes {
-            if matches!(byte, b'\n' | b'\r') {
+    /// Takes bytes; calls `each` with the lines of progress in them, which [`step`] reads. There are thousands a second,
+    /// and few that anybody wants to hear of.
+    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (line, ends) = match piece {
+                [line @ .., b'\n' | b'\r'] => (line, true),
+                line => (line, false),
+            };
+            let room = LONGEST.saturating_sub(self.part.len()).min(line.len());
+            self.part.extend_from_slice(&line[..room]);
+            if ends {
                 let line = std::mem::take(&mut self.part);
                 self.line(&String::from_utf8_lossy(&line), &mut each);
-            } else if self.part.len() < 64 << 10 {
-                self.part.push(*byte);
             }
         }
     }
@@ -102,15 +110,15 @@ impl Output {
         self.push(b"\n", |_| {});
     }
 
-    fn line(&mut self, line: &str, each: &mut impl FnMut(Step)) {
+    fn line(&mut self, line: &str, each: &mut impl FnMut(&str)) {
         if let Some(item) = line.strip_prefix('@') {
             // `@%i` or `@%i %n%L` is the form that we asked for.
             self.stats.changes += 1;
             if self.items.len() < self.limit {
                 self.items.push(item.trim_end().to_owned());
             }
-        } else if let Some(step) = step(line) {
-            each(step);
+        } else if line.trim_start().starts_with(|first: char| first.is_ascii_digit()) {
+            each(line);
         } else if let Some((key, value)) = line.split_once(':') {
             match key {
                 "Number of regular files transferred" | "Number of files transferred" => {
@@ -168,7 +176,7 @@ mod tests {
     fn a_real_run_is_read() {
         let (mut output, mut steps) = (Output::default(), Vec::new());
         for piece in PROGRESS.as_bytes().chunks(7) {
-            output.push(piece, |step| steps.push(step));
+            output.push(piece, |line| steps.extend(step(line)));
         }
         output.finish();
 

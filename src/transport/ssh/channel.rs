@@ -2,7 +2,7 @@
 //! who asked gets to see.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -10,7 +10,7 @@ use libssh2_sys as raw;
 use ssh2::{ErrorCode, Session};
 
 use super::session::waits_to_send;
-use crate::transport::Stream;
+use crate::transport::{Stream, Streams};
 
 /// What a libssh2 operation came to.
 pub(super) enum Try<T> {
@@ -114,6 +114,8 @@ impl Shared {
 pub(super) struct ExecJob {
     pub(super) line: String,
     pub(super) stdin: Vec<u8>,
+    /// What it is joined to; standard output is no event then.
+    pub(super) streams: Option<Streams>,
     pub(super) events: mpsc::SyncSender<Event>,
     pub(super) shared: Arc<Shared>,
     /// Goes before all others, and beyond the usual number of channels.
@@ -126,7 +128,7 @@ pub(super) struct ExecJob {
 pub(super) struct TunnelJob {
     pub(super) host: String,
     pub(super) port: u16,
-    pub(super) socket: UnixStream,
+    pub(super) socket: Arc<OwnedFd>,
     pub(super) opened: mpsc::SyncSender<Result<(), String>>,
 }
 

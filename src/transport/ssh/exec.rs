@@ -27,13 +27,13 @@ const START_GRACE: Duration = Duration::from_secs(10);
 /// How long ending a group may take in all: it gives 5 s to TERM and 3 s to KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 
-/// `$1` mark, `$2` command line. The shell itself says nothing on standard error ("Killed"), the command does. Its first
+/// `$1` mark, `$2` command line, `$3` something if standard output is the command's alone. The shell itself says nothing on standard error ("Killed"), the command does. Its first
 /// line is read by [`Served`]; all of it is builtins, so that it costs no process.
 const LEADER: &str = "exec 3>&2 2>/dev/null; \
                       read -r uh_b </proc/sys/kernel/random/boot_id; read -r uh_s </proc/$PPID/stat; \
                       echo \"$1 $$ $PPID ${uh_b:--} ${uh_s##*) }\" >&3; unset uh_b uh_s; \
                       (exec 2>&3 3>&-; eval \"$2\"); r=$?; \
-                      echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r";
+                      [ \"$3\" ] || echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r";
 
 /// `$1` process group.
 const END_GROUP: &str = concat!(
@@ -204,6 +204,8 @@ struct Running<'a> {
     closed: Option<(i32, Option<String>)>,
     /// It says itself how it ended.
     launcher: bool,
+    /// Its standard output goes past us, and is all there when the channel is closed.
+    joined: bool,
 }
 
 impl<'a> Running<'a> {
@@ -215,14 +217,23 @@ impl<'a> Running<'a> {
         let line = if command.launcher {
             script
         } else {
-            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script];
+            let alone = if command.streams.is_some() { "alone" } else { "" };
+            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script, alone];
             join(words).map_err(TransportError::Invalid)?
         };
+        if let Some(streams) = &command.streams {
+            for fd in [&streams.input, &streams.output] {
+                rustix::io::ioctl_fionbio(fd, true).map_err(|error| {
+                    TransportError::Invalid(format!("what it is joined to can block: {error}"))
+                })?;
+            }
+        }
         let (sender, events) = mpsc::sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let job = ExecJob {
             line,
             stdin,
+            streams: command.streams.clone(),
             events: sender,
             shared: Arc::clone(&shared),
             urgent,
@@ -231,14 +242,19 @@ impl<'a> Running<'a> {
         over.start(Job::Exec(job));
         let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
         let (out, err) = (marks()?, marks()?);
-        let launcher = command.launcher;
-        Ok(Self { link: over, mark, shared, events, out, err, closed: None, launcher })
+        let (launcher, joined) = (command.launcher, command.streams.is_some());
+        Ok(Self { link: over, mark, shared, events, out, err, closed: None, launcher, joined })
     }
 
     /// Returns the process group, once the remote shell has said it.
     fn group(&self) -> Option<String> {
         let group = self.err.said().first()?.split(' ').next()?;
         group.bytes().all(|byte| byte.is_ascii_digit()).then(|| group.to_owned())
+    }
+
+    /// Returns whether all that a joined command wrote has gone past us.
+    fn is_passed(&self) -> bool {
+        self.joined && self.closed.is_some()
     }
 
     /// Gives the command up; returns whether it is sure that it never started.
@@ -253,7 +269,8 @@ impl<'a> Running<'a> {
 
     fn next(&mut self, wait: Duration) -> Next {
         // Both streams have said that all the command wrote is there; whatever holds the pipes is not the command.
-        if let (Some(status), Some(_)) = (self.err.end(), self.out.end()) {
+        if let (Some(status), true) = (self.err.end(), self.out.end().is_some() || self.is_passed())
+        {
             self.shared.ended.store(true, Ordering::SeqCst);
             return Next::Ended(Ended::of_shell(status));
         }

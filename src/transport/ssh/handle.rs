@@ -300,7 +300,8 @@ impl Link {
         let (ours, theirs) = UnixStream::pair().map_err(|error| refused(error.to_string()))?;
         theirs.set_nonblocking(true).map_err(|error| refused(error.to_string()))?;
         let (opened, answer) = mpsc::sync_channel(1);
-        self.start(Job::Tunnel(TunnelJob { host: host.to_owned(), port, socket: theirs, opened }));
+        let socket = Arc::new(theirs.into());
+        self.start(Job::Tunnel(TunnelJob { host: host.to_owned(), port, socket, opened }));
         let end = Instant::now() + timeout;
         loop {
             match answer.recv_timeout(Duration::from_millis(50)) {

@@ -2,7 +2,7 @@
 //!
 //! A [`Ssh`] handle is cheap to clone and connects at its first use. The thread that needs the connection makes it
 //! (`connect`, `host_key`, `auth`), then gives the session to one of a few reactor threads, which own all sessions and
-//! channels from then on (`reactor`, `session`, `work`, `tunnel`); nothing else ever calls libssh2 on them. The threads that
+//! channels from then on (`reactor`, `session`, `work`, `splice`); nothing else ever calls libssh2 on them. The threads that
 //! wait for a command talk to the reactor through bounded queues (`exec`), so a slow reader holds back the remote
 //! program instead of filling the memory.
 //!
@@ -36,9 +36,9 @@ mod known_hosts;
 mod orphan;
 mod reactor;
 mod session;
+mod splice;
 #[cfg(test)]
 mod tests;
-mod tunnel;
 mod work;
 
 pub use algorithms::Algorithms;

@@ -152,9 +152,9 @@ fn wait(woken: &UnixStream, sessions: &mut HashMap<u64, Live>) {
     let mut sleep = LONGEST;
     for (id, live) in &*sessions {
         sleep = sleep.min(live.next_due(now));
-        live.interests(|fd, flags, tunnel| {
+        live.interests(|fd, flags, joined| {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
-            owners.push((*id, tunnel));
+            owners.push((*id, joined));
         });
     }
     let timeout = Timespec {
@@ -171,12 +171,12 @@ fn wait(woken: &UnixStream, sessions: &mut HashMap<u64, Live>) {
     }
     let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
     drop(fds);
-    for ((id, tunnel), flags) in owners.into_iter().zip(events) {
+    for ((id, joined), flags) in owners.into_iter().zip(events) {
         if flags.is_empty() {
             continue;
         }
         match sessions.get_mut(&id) {
-            Some(live) => live.heard(flags, tunnel),
+            Some(live) => live.heard(flags, joined),
             None => while matches!((&*woken).read(&mut [0; 256]), Ok(256)) {},
         }
     }

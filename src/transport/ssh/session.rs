@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
 
 use super::channel::{Job, Try, classify, retry};
+use super::splice::End;
 use super::work::{Step, Work};
 
 /// sshd allows ten sessions on a connection: these, one to end a process group, and one spare.
@@ -149,14 +150,14 @@ impl Live {
         self.due = true;
     }
 
-    pub(super) fn heard(&mut self, flags: PollFlags, tunnel: Option<u64>) {
+    pub(super) fn heard(&mut self, flags: PollFlags, joined: Option<(u64, End)>) {
         self.due = true;
-        match tunnel {
-            Some(id) => {
+        match joined {
+            Some((id, end)) => {
                 if flags.intersects(PollFlags::HUP | PollFlags::ERR)
                     && let Some(work) = self.work.iter_mut().find(|work| work.id() == id)
                 {
-                    work.hung_up();
+                    work.hung_up(end);
                 }
             }
             None if flags.contains(PollFlags::IN) => {
@@ -201,10 +202,10 @@ impl Live {
             .saturating_duration_since(now)
     }
 
-    /// Names the sockets to wait for: ours, and those of the tunnels by their number.
+    /// Names what to wait for: our socket, and what channels are joined to by their number.
     pub(super) fn interests<'a>(
         &'a self,
-        mut add: impl FnMut(BorrowedFd<'a>, PollFlags, Option<u64>),
+        mut add: impl FnMut(BorrowedFd<'a>, PollFlags, Option<(u64, End)>),
     ) {
         let mut flags = PollFlags::RDHUP;
         if self.pumps {
@@ -215,8 +216,8 @@ impl Live {
         }
         add(self.fd.as_fd(), flags, None);
         for work in &self.work {
-            if let Some((fd, flags)) = work.interest() {
-                add(fd, flags, Some(work.id()));
+            for (fd, flags, end) in work.interests() {
+                add(fd, flags, Some((work.id(), end)));
             }
         }
     }

@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::transport::{Cancel, Command, Ended, Exit, Stream, Sudo, Transport, TransportError};
+use crate::transport::{
+    Cancel, Command, Ended, Exit, Stream, Streams, Sudo, Transport, TransportError,
+};
 
 mod link;
 mod servers;
@@ -403,6 +406,82 @@ fn a_slow_reader_holds_back_the_command() {
     assert_eq!((seen, exit.ended), (64 << 20, Ended::Code(0)));
     assert_eq!(exit.stderr, b"done\n");
     assert!(exit.stdout.len() <= crate::transport::KEPT_OUTPUT + 100);
+}
+
+/// Two ends, the first of which is not waited for without end.
+fn sockets() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
+        set(&ours, Some(Duration::from_secs(60))).unwrap();
+    }
+    (ours, theirs)
+}
+
+#[test]
+fn a_slow_reader_holds_back_a_joined_command_and_a_slow_command_its_writer() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let ssh = sshd.ssh();
+    let written = AtomicU64::new(0);
+    let (mut reader, output) = sockets();
+    let (mut writer, input) = sockets();
+    let go = sshd.path("go");
+    let line = format!(
+        "head -c 20000000 /dev/zero & while [ ! -e {} ]; do sleep 0.05; done; cat >/dev/null; wait",
+        go.display()
+    );
+    let command = Command::shell(line).joined(Streams::new(input, output));
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| exec(&ssh, &command.timeout(Some(Duration::from_secs(120)))));
+        let counted = &written;
+        scope.spawn(move || {
+            for _ in 0..320 {
+                writer.write_all(&vec![7; 64 << 10]).unwrap();
+                counted.fetch_add(64 << 10, Ordering::SeqCst);
+            }
+        });
+        // Both are stopped by what the buffers on the way hold.
+        let mut last = 0;
+        wait_until("nothing moves", || {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = written.load(Ordering::SeqCst);
+            std::mem::replace(&mut last, now) == now && now > 0
+        });
+        assert!(last < 12 << 20, "{last} bytes were taken by a command that reads none");
+        assert!(!ended.is_finished());
+
+        std::fs::write(&go, "").unwrap();
+        let mut come = Vec::new();
+        reader.read_to_end(&mut come).unwrap();
+        assert_eq!(come.len(), 20_000_000);
+        assert_eq!(ended.join().unwrap().unwrap().ended, Ended::Code(0));
+    });
+    assert_eq!(written.load(Ordering::SeqCst), 320 * (64 << 10));
+}
+
+#[test]
+fn a_joined_command_under_sudo_gets_what_follows_the_password() {
+    let Some(sshd) = Sshd::start("") else { return };
+    if !std::process::Command::new("sudo")
+        .args(["-n", "true"])
+        .output()
+        .is_ok_and(|out| out.status.success())
+    {
+        return not_tested("sudo asks for a password");
+    }
+    for password in [None, Some(Secret::new("not asked for".to_owned()))] {
+        let (mut ours, theirs) = sockets();
+        let command = Command::list(["cat"])
+            .sudo(Some(Sudo { user: None, password }))
+            .joined(Streams::new(theirs.try_clone().unwrap(), theirs));
+        let ssh = sshd.ssh();
+        let ended = std::thread::spawn(move || exec(&ssh, &command));
+        ours.write_all(b"binary\0\xff\n").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut come = Vec::new();
+        ours.read_to_end(&mut come).unwrap();
+        assert_eq!(come, b"binary\0\xff\n");
+        assert_eq!(ended.join().unwrap().unwrap().ended, Ended::Code(0));
+    }
 }
 
 #[test]

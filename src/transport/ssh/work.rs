@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -12,8 +12,8 @@ use ssh2::{Channel, Session};
 
 use super::channel::{Event, ExecJob, Job, Try, retry, retry_io};
 use super::reactor::next_id;
-use super::tunnel::Tunnel;
-use crate::transport::Stream;
+use super::splice::{End, Splice};
+use crate::transport::{Stream, Streams};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ enum Op {
 
 enum Kind {
     Exec(Exec),
-    Tunnel(Box<Tunnel>),
+    Tunnel(Box<Splice>),
 }
 
 /// A job on its channel.
@@ -59,6 +59,8 @@ pub(super) struct Work {
 
 struct Exec {
     job: ExecJob,
+    /// What it is joined to.
+    splice: Option<Box<Splice>>,
     written: usize,
     eof_sent: bool,
     /// What did not fit into the queue.
@@ -82,14 +84,16 @@ impl Work {
     /// Makes one. With `lingers`, the server closes the channel of a command that has ended, unless that takes too long.
     pub(super) fn new(job: Job, channel: Channel, lingers: bool) -> Self {
         let (kind, phase) = match job {
-            Job::Exec(job) => {
+            Job::Exec(mut job) => {
+                let splice = job.streams.take().map(|streams| Box::new(Splice::new(streams)));
                 let linger = if lingers { Linger::Wanted } else { Linger::Never };
-                let exec = Exec { job, written: 0, eof_sent: false, held: None, linger };
+                let exec = Exec { job, splice, written: 0, eof_sent: false, held: None, linger };
                 (Kind::Exec(exec), Phase::Starting)
             }
             Job::Tunnel(job) => {
                 let _nobody_waits = job.opened.try_send(Ok(()));
-                (Kind::Tunnel(Box::new(Tunnel::new(job.socket))), Phase::Running)
+                let streams = Streams::shared(Arc::clone(&job.socket), job.socket);
+                (Kind::Tunnel(Box::new(Splice::new(streams))), Phase::Running)
             }
         };
         Self { id: next_id(), channel, kind, phase, blocked: None, eof: false }
@@ -115,10 +119,21 @@ impl Work {
         &mut self.channel
     }
 
-    /// The other end of the tunnel's socket is gone.
-    pub(super) fn hung_up(&mut self) {
-        if let Kind::Tunnel(tunnel) = &mut self.kind {
-            tunnel.hung_up();
+    fn splice(&self) -> Option<&Splice> {
+        match &self.kind {
+            Kind::Exec(exec) => exec.splice.as_deref(),
+            Kind::Tunnel(splice) => Some(splice),
+        }
+    }
+
+    /// The other side of a descriptor that it is joined to is gone.
+    pub(super) fn hung_up(&mut self, end: End) {
+        let splice = match &mut self.kind {
+            Kind::Exec(exec) => exec.splice.as_mut(),
+            Kind::Tunnel(splice) => Some(splice),
+        };
+        if let Some(splice) = splice {
+            splice.hung_up(end);
         }
     }
 
@@ -140,12 +155,10 @@ impl Work {
         }
     }
 
-    /// Returns the tunnel's socket and what it waits for.
-    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        match &self.kind {
-            Kind::Tunnel(tunnel) if self.phase == Phase::Running => tunnel.interest(),
-            _ => None,
-        }
+    /// Names the descriptors that it is joined to and waits for.
+    pub(super) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags, End)> {
+        let splice = self.splice().filter(|_| self.phase == Phase::Running);
+        splice.into_iter().flat_map(Splice::interests)
     }
 
     /// Does what can be done now.
@@ -231,6 +244,9 @@ impl Work {
                         self.phase = Phase::Closing;
                         return Try::Done(true);
                     }
+                    if let (Op::Out, Some(splice)) = (op, &mut exec.splice) {
+                        return splice.down(channel, session);
+                    }
                     if !forgotten && !exec.deliver() {
                         return Try::Wait;
                     }
@@ -239,7 +255,7 @@ impl Work {
                     match retry_io(session, channel.stream(id).read(scratch)) {
                         Try::Done(0) => {
                             // Only when neither stream has anything left does libssh2 admit the end.
-                            if op == Op::Err && channel.eof() {
+                            if op == Op::Err && channel.eof() && exec.is_passed_on() {
                                 self.eof = true;
                                 self.phase = Phase::Ending;
                                 return Try::Done(true);
@@ -268,7 +284,7 @@ impl Work {
                         self.phase = Phase::Closing;
                         return Try::Done(true);
                     }
-                    self.eof = tunnel.down_ended();
+                    self.eof = tunnel.saw_eof();
                     result
                 }
                 Op::Err => Try::Done(false),
@@ -329,6 +345,11 @@ impl Exec {
         }
     }
 
+    /// Returns whether all that came of standard output has gone where it is joined to.
+    fn is_passed_on(&self) -> bool {
+        self.splice.as_ref().is_none_or(|splice| splice.is_passed_on())
+    }
+
     /// Puts what is held into the queue; returns whether there is room for more.
     fn deliver(&mut self) -> bool {
         let Some(event) = self.held.take() else { return true };
@@ -350,7 +371,16 @@ impl Exec {
     fn write(&mut self, channel: &mut Channel, session: &Session) -> Try<bool> {
         let rest = &self.job.stdin[self.written..];
         if rest.is_empty() {
-            return Try::Done(false);
+            return match &mut self.splice {
+                None => Try::Done(false),
+                Some(splice) => match splice.up(channel, session) {
+                    Try::Refused(_) => {
+                        splice.refuse();
+                        Try::Done(true)
+                    }
+                    other => other,
+                },
+            };
         }
         match retry_io(session, channel.write(rest)) {
             Try::Done(count) => {
@@ -372,6 +402,15 @@ impl Exec {
     fn send_eof(&mut self, channel: &mut Channel, session: &Session) -> Try<bool> {
         if self.eof_sent || self.written < self.job.stdin.len() {
             return Try::Done(false);
+        }
+        if let Some(splice) = &mut self.splice {
+            return match splice.send_eof(channel, session) {
+                Try::Refused(_) => {
+                    splice.refuse();
+                    Try::Done(true)
+                }
+                other => other,
+            };
         }
         match retry(session, channel.send_eof()) {
             Try::Done(()) | Try::Refused(_) => {

@@ -140,3 +140,91 @@ fn what_is_missing_is_told_on_which_side() {
     let failure = refused(&lane, &fetched(&case.at("x"), &case.at("no/y")));
     assert!(failure.message.contains("on this machine there is no directory"), "{failure}");
 }
+
+/// A directory to be sent, with what a run keeps for its undo in it.
+fn directory(case: &Case) {
+    case.file("here/a", "one");
+    case.file("here/sub dir/-b", "two");
+    case.file("here/.upgrade-host-r-s-old-a", "kept for an undo");
+    case.sh("ln -s /nowhere here/link; chmod 750 'here/sub dir'; mkdir here/empty");
+}
+
+#[test]
+fn a_directory_is_sent_once_and_taken_back() {
+    let case = Case::new();
+    directory(&case);
+    case.file("there/old", "old");
+    let before = case.tree();
+    let lane = case.bench.lane(Mode::Run);
+    let action = sent(&case.at("here"), &case.at("there"));
+
+    assert_eq!(perform(&lane, None, &action), Ok(true));
+    assert_eq!(perform(&lane, None, &action), Ok(false));
+
+    assert_eq!(fs::read_to_string(case.dir().join("there/sub dir/-b")).unwrap(), "two");
+    assert!(!case.dir().join("there/old").exists());
+    assert!(!case.dir().join("there/.upgrade-host-r-s-old-a").exists());
+    assert_eq!(case.undo(), (1, vec![]));
+    assert_eq!(case.tree(), before);
+    assert_eq!(case.clean(), Some(0));
+    assert_eq!(part(&case), None);
+}
+
+#[test]
+fn a_directory_that_was_cut_off_is_sent_anew() {
+    let case = Case::new();
+    directory(&case);
+    let to = case.at("there");
+    let action = sent(&case.at("here"), &to);
+    interrupt(&case, action.clone(), move |_, before| {
+        let part = PathBuf::from(before.mark.fresh(&to));
+        fs::create_dir(&part).unwrap();
+        fs::write(part.join("a"), "half").unwrap();
+        fs::write(part.join("stray"), "").unwrap();
+        Ok(())
+    });
+
+    assert_eq!(case.run(&action), Ok(true));
+
+    assert_eq!(fs::read_to_string(case.dir().join("there/a")).unwrap(), "one");
+    assert!(!case.dir().join("there/stray").exists());
+}
+
+#[test]
+fn a_directory_is_fetched_and_another_one_is_replaced_only_if_that_is_wished() {
+    let case = Case::new();
+    directory(&case);
+    let lane = case.bench.lane(Mode::Run);
+    let action = fetched(&case.at("here"), &case.at("copy"));
+
+    assert_eq!(perform(&lane, None, &action), Ok(true));
+    assert_eq!(perform(&lane, None, &action), Ok(false));
+    assert_eq!(fs::read_link(case.dir().join("copy/link")).unwrap(), PathBuf::from("/nowhere"));
+
+    case.file("copy/a", "another");
+    let failure = refused(&lane, &action);
+    assert!(failure.message.contains("not the same"), "{failure}");
+    let over = Download { overwrite: true, ..action };
+    assert_eq!(perform(&lane, None, &over), Ok(true));
+    assert_eq!(fs::read_to_string(case.dir().join("copy/a")).unwrap(), "one");
+    // Nothing else is left here.
+    let names: Vec<_> =
+        fs::read_dir(case.dir()).unwrap().map(|one| one.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_directory_and_a_file_do_not_take_each_others_place() {
+    let case = Case::new();
+    directory(&case);
+    case.file("file", "");
+    let lane = case.bench.lane(Mode::Run);
+    let (here, file) = (case.at("here"), case.at("file"));
+    for (from, to) in [(&here, &file), (&file, &here)] {
+        assert_eq!(refused(&lane, &sent(from, to)).kind, Kind::Conflict);
+        assert_eq!(refused(&lane, &fetched(from, to)).kind, Kind::Conflict);
+    }
+    let with_mode = Upload { mode: Some("0755".into()), ..sent(&here, &case.at("new")) };
+    let failure = refused(&lane, &with_mode);
+    assert!(failure.message.contains("`mode` is for a file"), "{failure}");
+}

@@ -13,6 +13,7 @@ fn works(ssh: &Ssh) {
     let big = vec![7; 3 << 20];
     let exit = exec(ssh, &Command::list(["cat"]).stdin(big.clone())).unwrap();
     assert!(exit.stdout == big, "{} bytes came back", exit.stdout.len());
+    joined(ssh);
     let started = Instant::now();
     let slow = Command::shell("sleep 300 & wait").timeout(Some(Duration::from_millis(300)));
     assert!(matches!(exec(ssh, &slow), Err(TransportError::Timeout { .. })));
@@ -32,6 +33,35 @@ fn works(ssh: &Ssh) {
     connection.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"ping");
     server.join().unwrap();
+}
+
+/// A command that is joined to a socket: more than any buffer holds, there and back, to the end of it.
+fn joined(ssh: &Ssh) {
+    let (ours, theirs) = sockets();
+    let text: Vec<u8> = (0..12_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+    let command = Command::shell("cat; echo all >&2; exit 3");
+    let command = command.joined(Streams::new(theirs.try_clone().unwrap(), theirs));
+    let exit = std::thread::scope(|scope| {
+        let (mut writer, mut reader) = (ours.try_clone().unwrap(), ours);
+        let sent = &text;
+        scope.spawn(move || {
+            writer.write_all(sent).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let come = scope.spawn(move || {
+            let mut come = Vec::new();
+            reader.read_to_end(&mut come).map(|_| come)
+        });
+        let exit = exec(ssh, &command).unwrap();
+        assert_eq!(command.streams.as_ref().unwrap().moved(), 2 * text.len() as u64);
+        drop(command);
+        assert!(come.join().unwrap().unwrap() == text);
+        exit
+    });
+    assert_eq!(
+        (exit.ended, exit.stdout.len(), exit.stderr),
+        (Ended::Code(3), 0, b"all\n".to_vec())
+    );
 }
 
 #[test]
