@@ -239,7 +239,7 @@ impl Action for Switch {
         can(cx, &self.app, "replication_set")?;
         match Standing::read(cx, &self.app) {
             // Switching may have been cut off between stop and start of the application: undo must mend that.
-            Err(Halt::Failure(failure)) if cx.lane.is_undoing() && !failure.lost => Ok(None),
+            Err(Halt::Failure(failure)) if cx.lane.mends() && !failure.lost => Ok(None),
             standing => standing.map(Some),
         }
     }

@@ -11,7 +11,7 @@ use super::interactive::{self, Piece};
 use crate::call::Access;
 use crate::effect::{
     App, Asker, Beside, Chosen, Clock, Lane, Locks, Mode, Obligations, Question, Redactor, Run,
-    Secrets, ServiceCommands, Switches, Target, Targets, Undo, Undone, disarm_all,
+    Secrets, ServiceCommands, SwitchedOff, Switches, Target, Targets, Undo, Undone, disarm_all,
     foresee_rollback, look_all, recall_inverses, roll_back,
 };
 use crate::error::{Failure, Halt, Pause, Result, Stop};
@@ -255,6 +255,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         default_app: setup.app.clone(),
         registry: Arc::new(primitives::registry()),
         obligations: Obligations::default(),
+        off: SwitchedOff::new(&records),
         adapters: OnceLock::new(),
         point_of_no_return: Mutex::default(),
         window: Mutex::default(),
@@ -543,7 +544,8 @@ impl Ending<'_> {
         let open: Vec<_> = cursor
             .all()
             .iter()
-            .filter(|call| call.outcome.is_none() && call.access == Access::Change)
+            .filter(|call| call.outcome.is_none() || call.again)
+            .filter(|call| call.access == Access::Change)
             .map(|call| format!("{} on {}", call.summary, call.target))
             .collect();
         let open = open.join("; ");

@@ -5,6 +5,8 @@ mod deadman;
 use crate::support::lab::{HOSTS, Lab, config_toml};
 
 mod link;
+mod reboot;
+mod sudo;
 
 #[test]
 fn two_hosts_answer_on_ssh() {
