@@ -8,6 +8,7 @@
 mod back;
 mod clean;
 mod listing;
+pub(super) mod own;
 pub(super) mod path;
 mod place;
 mod read;
