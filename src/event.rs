@@ -207,6 +207,11 @@ impl DeadmanState {
     }
 }
 
+/// Says for people that a reboot of the target took back what the run had done there, and that it is done again.
+pub fn on_again(target: &str, summary: &str) -> String {
+    format!("a reboot of {target} took this back, so it is done again: {summary}")
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

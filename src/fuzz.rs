@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use crate::effect::{fuzz_deadman as deadman, fuzz_locks as locks};
 pub use crate::journal::fuzz as journal;
 pub use crate::primitives::{fuzz_log as log, fuzz_rsync as rsync};
 pub use crate::transport::receipt::fuzz as receipts;
@@ -41,9 +42,11 @@ mod tests {
 
     const TARGETS: &[Target] = &[
         ("config", config),
+        ("deadman", deadman),
         ("journal", journal),
         #[cfg(feature = "ssh")]
         ("known_hosts", known_hosts),
+        ("locks", locks),
         ("log", log),
         ("receipts", receipts),
         ("rsync", rsync),

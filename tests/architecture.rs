@@ -36,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Gathers what is to be fuzzed, for the targets in `fuzz/`.
-    ("fuzz", &["journal", "primitives", "session", "transport"]),
+    ("fuzz", &["effect", "journal", "primitives", "session", "transport"]),
     ("report", &["call", "error", "event", "journal", "units"]),
     (
         "repl",

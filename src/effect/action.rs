@@ -10,6 +10,7 @@ use super::lane::Lane;
 use crate::call::Access;
 use crate::error::{Failure, Result};
 use crate::journal::{Debt, Inverse};
+use crate::transport::Sudo;
 
 /// What an action would do, given the state before.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +120,15 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
         Ok(true)
     }
 
+    /// Returns the other user as whom it runs commands on the target, if it does: what it leaves running or lying there is
+    /// that user's.
+    ///
+    /// # Errors
+    /// As [`Cx::secret`].
+    fn becomes(&self, _cx: &Cx<'_>) -> Result<Option<Sudo>> {
+        Ok(None)
+    }
+
     /// Says how it is taken back.
     fn inverse(&self, before: &Self::Before) -> Inverse;
 
@@ -143,7 +153,8 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Says what it does to the list of obligations.
     fn owes(&self, before: &Self::Before) -> Owes;
 
-    /// Names the thing whose state plan mode carries forward from one action to the next (`service obsr`).
+    /// Names the thing whose state plan mode carries forward from one action to the next (`service obsr`). Of what can be
+    /// owed, this is the key.
     fn subject(&self) -> Option<String> {
         None
     }

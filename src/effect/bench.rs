@@ -159,6 +159,7 @@ impl Bench {
             default_app: None,
             registry: Arc::clone(&self.registry),
             obligations: Obligations::default(),
+            off: super::SwitchedOff::new(&records),
             adapters: OnceLock::new(),
             point_of_no_return: Mutex::default(),
             window: Mutex::default(),

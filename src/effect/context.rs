@@ -16,6 +16,7 @@ use super::deadman::Switches;
 use super::lane::{App, Inside, Lane};
 use super::lock::Locks;
 use super::obligation::Obligations;
+use super::off::SwitchedOff;
 use super::redact::Redactor;
 use super::registry::Registry;
 use crate::call::CallKey;
@@ -209,6 +210,8 @@ pub struct Run {
     pub registry: Arc<Registry>,
     /// What is owed.
     pub obligations: Obligations,
+    /// What must stay off, also after a reboot.
+    pub off: SwitchedOff,
     /// Adapters, set once the script engine stands.
     pub adapters: OnceLock<Arc<dyn Adapters>>,
     /// The lanes that passed their point of no return, and why there is no way back.
@@ -443,16 +446,13 @@ impl Cx<'_> {
 
     /// As `touch`, for what another user left there.
     pub fn touch_as(&self, sudo: Option<&Sudo>) {
-        let user = sudo
-            .map(|sudo| sudo.user.clone().unwrap_or_else(|| "root".to_owned()))
-            .unwrap_or_default();
         let touched = Touched { target: Arc::clone(&self.target), sudo: sudo.cloned() };
         self.lane
             .run()
             .touched
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert((self.target.name.clone(), user), touched);
+            .insert((self.target.name.clone(), user_of(sudo)), touched);
     }
 
     /// Opens a TCP connection as seen from the target. An interrupt ends the wait for it.
@@ -580,6 +580,11 @@ impl Cx<'_> {
     pub fn is_nested(&self) -> bool {
         self.call.nth == 0
     }
+}
+
+/// Names the user who commands with this `sudo` run as; nothing stands for the one who logs in, or the target's own `sudo`.
+pub(super) fn user_of(sudo: Option<&Sudo>) -> String {
+    sudo.map(|sudo| sudo.user.clone().unwrap_or_else(|| "root".to_owned())).unwrap_or_default()
 }
 
 /// Returns a name for a text that is safe in a file name.

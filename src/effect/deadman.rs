@@ -22,6 +22,8 @@ mod standing;
 mod state;
 
 use keep::keep;
+#[cfg(any(test, fuzzing))]
+pub use standing::fuzz;
 pub(super) use standing::warn_of_others;
 pub use standing::{Standing, dismiss, standing};
 use state::Armed;
@@ -108,7 +110,10 @@ fn note(cx: &Cx<'_>, it: &Armed, now: DeadmanState) -> Result<()> {
     if !matches!(now, DeadmanState::Arming { .. }) {
         cx.lane.emit(What::Deadman { what: it.what.clone(), state: now });
     }
-    if let Some(open) = closes.and_then(|key| run.obligations.close(&it.target, &key, at)) {
+    if let Some(key) = &closes {
+        run.off.closed(&it.target, key);
+    }
+    if let Some(open) = closes.and_then(|key| run.obligations.close(&it.target, &key, at, None)) {
         let locks_out = open.debt.locks_out;
         cx.lane.emit(What::DebtClosed { what: open.debt.what, locks_out });
     }

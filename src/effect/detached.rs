@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Cx, Lines};
+use super::context::{Cx, Lines, user_of};
 use super::lane::Inside;
 use crate::error::{Failure, Halt, Kind, Pause, Result, Stop};
 use crate::transport::receipt::{self, At, Found, Launched, Seen};
-use crate::transport::{Command, Ended, Exit, Kept, Stream, Sudo};
+use crate::transport::{Command, Ended, Exit, Fence, Kept, Stream, Sudo};
 use crate::units;
 
 /// How often a launcher may die before the command begins until that is taken for a fault.
@@ -37,7 +37,7 @@ impl Cx<'_> {
             .into());
         }
         self.touch_as(command.sudo.as_ref());
-        let command = &self.fence(command);
+        let mut command = self.fence(command);
         let call = self.call.to_string();
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let mut seen = Seen::default();
@@ -45,7 +45,7 @@ impl Cx<'_> {
         let mut prepared = false;
         let ended = loop {
             let dir = self.again(|| self.receipts(command.sudo.as_ref(), prepared))?;
-            let at = At { dir, call: self.receipt_name(command, attempt, void) };
+            let at = At { dir, call: self.receipt_name(&command, attempt, void) };
             let launched = self.again(|| {
                 let cancel = &self.lane.run().cancel;
                 let mut tell = |stream: Stream, bytes: &[u8]| {
@@ -53,13 +53,13 @@ impl Cx<'_> {
                     let lines = if stream == Stream::Out { &mut out } else { &mut err };
                     lines.push(bytes, |line| self.tell_line(&call, stream, line));
                 };
-                receipt::run(&*self.target.transport, command, &at, &mut seen, cancel, &mut tell)
-                    .map_err(|error| self.failed(error, Some(command)))
+                receipt::run(&*self.target.transport, &command, &at, &mut seen, cancel, &mut tell)
+                    .map_err(|error| self.failed(error, Some(&command)))
             })?;
             match launched {
                 Launched::Ended(ended) => break ended,
                 Launched::Refused(exit) => {
-                    self.passed(command, &exit)?;
+                    self.passed(&command, &exit)?;
                     watch(Stream::Out, &exit.stdout);
                     watch(Stream::Err, &exit.stderr);
                     break exit.ended;
@@ -80,7 +80,11 @@ impl Cx<'_> {
                         .with_hint("Nothing was started. Make room there, then resume the run.")
                         .into());
                 }
-                Launched::Lost(why) => return Err(self.unknown(command, &why)),
+                Launched::Lost(why) => return Err(self.unknown(&command, &why)),
+                // Nothing is started by it any more.
+                Launched::Held => {
+                    command.fence = command.fence.map(|fence| Fence { boot: None, ..fence });
+                }
             }
         };
         out.finish(|line| self.tell_line(&call, Stream::Out, line));
@@ -141,13 +145,14 @@ impl Cx<'_> {
         Ok(Found::Never)
     }
 
-    /// Makes sure that nothing which an earlier process of this run started on the target still runs or begins any more, but
-    /// for what takes something back. Done once per process.
+    /// Makes sure that nothing which an earlier process of this run started on the target as this user still runs or begins
+    /// any more, but for what takes something back. Done once per process.
     ///
     /// # Errors
     /// As [`Cx::exec`].
-    pub(super) fn quiet_down(&self) -> Result<()> {
-        let key = format!("quiet {}", self.lane.run().id);
+    pub(super) fn quiet_down(&self, sudo: Option<&Sudo>) -> Result<()> {
+        self.touch_as(sudo);
+        let key = format!("quiet {} {}", self.lane.run().id, user_of(sudo));
         let cache = || self.target.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if cache().contains_key(&key) {
             return Ok(());
@@ -155,8 +160,9 @@ impl Cx<'_> {
         // From here on the fence holds back what was sent before and comes late.
         self.reconnecting(|| self.lock())?;
         self.reconnecting(|| {
-            let dir = self.receipts(None, false)?;
-            receipt::end_all(&*self.target.transport, &dir, "the run is rolled back")
+            let dir = self.receipts(sudo, false)?;
+            let transport = &*self.target.transport;
+            receipt::end_all(transport, &dir, sudo.cloned(), "the run is rolled back")
                 .map_err(|error| self.failed(error, None))
         })?;
         cache().insert(key, true.into());
@@ -187,11 +193,7 @@ impl Cx<'_> {
 
     /// Returns the directory of this run's receipts on the target, for one user, made once in each process.
     fn receipts(&self, sudo: Option<&Sudo>, anew: bool) -> Result<String> {
-        let user = match sudo {
-            None => String::new(),
-            Some(sudo) => sudo.user.clone().unwrap_or_else(|| "root".to_owned()),
-        };
-        let key = format!("receipts {} {user}", self.lane.run().id);
+        let key = format!("receipts {} {}", self.lane.run().id, user_of(sudo));
         let cache = || self.target.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !anew && let Some(dir) = cache().get(&key).and_then(serde_json::Value::as_str) {
             return Ok(dir.to_owned());

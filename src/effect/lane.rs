@@ -92,6 +92,10 @@ struct Inner {
     run: Arc<Run>,
     name: String,
     undoing: bool,
+    /// The call that it takes back by its recorded inverse.
+    takes_back: Option<CallKey>,
+    /// The boot of the target in which it switches something off again, beside what the script does.
+    aside: Option<String>,
     /// The target that it acts on outside of every `on`.
     home: Arc<Target>,
     state: Mutex<State>,
@@ -113,8 +117,31 @@ impl Lane {
         Self::make(run, "main".to_owned(), target, State::default(), false)
     }
 
+    /// Makes one that switches something off again here, in this boot of the target.
+    pub(super) fn stand_aside(&self, boot: &str) -> Self {
+        let here = self.state();
+        let (steps, apps) = (here.steps.clone(), here.apps.clone());
+        drop(here);
+        let state = State { steps, apps, ..State::default() };
+        Self(Arc::new(Inner {
+            run: Arc::clone(self.run()),
+            name: self.0.name.clone(),
+            undoing: self.0.undoing,
+            takes_back: None,
+            aside: Some(boot.to_owned()),
+            home: self.target(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// Returns the boot of the target in which this lane switches something off again, if that is what it does.
+    pub(super) fn aside(&self) -> Option<String> {
+        self.0.aside.clone()
+    }
+
     fn make(run: Arc<Run>, name: String, target: Arc<Target>, state: State, undoing: bool) -> Self {
-        Self(Arc::new(Inner { run, name, undoing, home: target, state: Mutex::new(state) }))
+        let (takes_back, aside, state) = (None, None, Mutex::new(state));
+        Self(Arc::new(Inner { run, name, undoing, takes_back, aside, home: target, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,6 +161,11 @@ impl Lane {
     /// Returns whether the lane undoes.
     pub fn is_undoing(&self) -> bool {
         self.0.undoing
+    }
+
+    /// Returns whether the lane undoes, and may meet what a call left that was cut off.
+    pub fn mends(&self) -> bool {
+        self.0.undoing && self.0.aside.is_none()
     }
 
     /// Returns the target that the lane acts on now.
@@ -205,9 +237,32 @@ impl Lane {
     /// Makes the lane that undoes a call.
     #[must_use]
     pub fn undoing(&self, of: &CallKey, target: Arc<Target>) -> Lane {
+        Self(Arc::new(self.back(of, target)))
+    }
+
+    /// Makes the lane that takes a call back by its recorded inverse.
+    pub(super) fn taking_back(&self, of: &CallKey, target: Arc<Target>) -> Lane {
+        let takes_back = Some(of.clone());
+        Self(Arc::new(Inner { takes_back, ..self.back(of, target) }))
+    }
+
+    /// Returns the call that it takes back by its recorded inverse.
+    pub(super) fn takes_back(&self) -> Option<&CallKey> {
+        self.0.takes_back.as_ref()
+    }
+
+    fn back(&self, of: &CallKey, target: Arc<Target>) -> Inner {
         let apps = self.state().apps.clone();
         let state = State { steps: vec!["undo".to_owned()], apps, ..State::default() };
-        Self::make(Arc::clone(&self.0.run), format!("undo {of}"), target, state, true)
+        Inner {
+            run: Arc::clone(&self.0.run),
+            name: format!("undo {of}"),
+            undoing: true,
+            takes_back: None,
+            aside: None,
+            home: target,
+            state: Mutex::new(state),
+        }
     }
 
     /// Remembers something to take back. A lane that undoes remembers nothing.

@@ -13,6 +13,8 @@ use crate::transport::{Cancel, Command, Fence, TransportError};
 
 /// How long a look at the record counts, for changes that are not commands on the target.
 const FRESH: Duration = Duration::from_secs(10);
+/// How many records a target may list.
+const LISTED: usize = 100;
 /// How long our scripts may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Where the record is unless it is said otherwise: it survives a reboot there.
@@ -124,11 +126,13 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Reads the records as a target lists them.
+    fn list(out: &str) -> Vec<Self> {
+        out.split("=\n").skip(1).take(LISTED).map(Self::read).collect()
+    }
+
     /// Reads a record as a target sent it.
     fn read(text: &str) -> Self {
-        let clean = |text: &str| -> String {
-            text.chars().filter(|letter| !letter.is_control()).take(200).collect()
-        };
         let mut lines = text.lines().map(clean);
         let first = lines.next().unwrap_or_default();
         let mut words = first.split(' ');
@@ -156,6 +160,52 @@ impl Holder {
                         && !store.is_held(&found.id)
                 })
             })
+    }
+}
+
+/// Takes out of a word or line of a target what has no business in a message.
+fn clean(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+}
+
+/// What a target says to one who takes it.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// It is his.
+    Held {
+        epoch: String,
+        /// Where the record is.
+        path: String,
+        /// The run that it was taken from, or nothing.
+        displaced: String,
+        /// Whether there are dead-man switches.
+        switches: bool,
+    },
+    /// Another has it.
+    Other(Holder),
+}
+
+impl Answer {
+    fn read(out: &str) -> Option<Self> {
+        if let Some(record) = out.strip_prefix("other\n") {
+            return Some(Self::Other(Holder::read(record)));
+        }
+        let (line, more) = out.strip_prefix("held ")?.split_once('\n')?;
+        let mut words = line.splitn(3, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (epoch, path, displaced) = (word(), word(), word());
+        let sound = !epoch.is_empty()
+            && epoch.len() <= 20
+            && epoch.bytes().all(|byte| byte.is_ascii_digit())
+            && path.starts_with('/')
+            && path.len() < 4096
+            && !path.contains(char::is_control);
+        sound.then(|| Self::Held {
+            epoch: epoch.to_owned(),
+            path: path.to_owned(),
+            displaced: clean(displaced),
+            switches: more.lines().any(|line| line == "switches"),
+        })
     }
 }
 
@@ -225,7 +275,8 @@ impl Locks {
     fn fence(&self, target: &str, run: &str) -> Option<Fence> {
         let held = self.held();
         let held = held.get(target)?;
-        Some(Fence { path: held.path.clone(), holder: format!("{} {run}", held.epoch) })
+        let holder = format!("{} {run}", held.epoch);
+        Some(Fence { path: held.path.clone(), holder, boot: None })
     }
 
     fn confirmed(&self, target: &str) {
@@ -261,8 +312,7 @@ impl Locks {
 pub fn holders(target: &Target, dir: &str, cancel: &Cancel) -> Result<Vec<Holder>, TransportError> {
     let command = Command::script(LIST, [dir]).reading().timeout(Some(LIMIT));
     let exit = target.transport.exec(&command, cancel, &mut |_, _| {})?;
-    let out = exit.out();
-    Ok(out.split("=\n").skip(1).take(100).map(Holder::read).collect())
+    Ok(Holder::list(&exit.out()))
 }
 
 impl Cx<'_> {
@@ -324,13 +374,8 @@ impl Cx<'_> {
                 .transport
                 .exec(&command, &run.cancel, &mut |_, _| {})
                 .map_err(|error| self.failed(error, None))?;
-            let out = exit.out();
-            if let Some(said) = out.strip_prefix("held ") {
-                let (line, more) = said.split_once('\n').unwrap_or((said, ""));
-                let mut words = line.splitn(3, ' ');
-                let mut word = || words.next().unwrap_or_default().to_owned();
-                let (epoch, path, displaced) = (word(), word(), word());
-                if epoch.bytes().all(|byte| byte.is_ascii_digit()) && path.starts_with('/') {
+            let holder = match Answer::read(&exit.out()) {
+                Some(Answer::Held { epoch, path, displaced, switches }) => {
                     let target = Arc::clone(&self.target);
                     let held = Held { target, path, epoch, confirmed: Instant::now() };
                     locks.held().insert(self.target.name.clone(), held);
@@ -340,19 +385,17 @@ impl Cx<'_> {
                             self.target.name
                         ));
                     }
-                    if more.lines().any(|line| line == "switches") {
-                        super::deadman::warn_of_others(self)?;
-                    }
-                    return Ok(());
+                    return if switches { super::deadman::warn_of_others(self) } else { Ok(()) };
                 }
-            }
-            let Some(record) = out.strip_prefix("other\n") else {
-                let mut failure = self.exit_failure(&command, &exit);
-                failure.message = format!("the lock record cannot be written: {}", failure.message);
-                failure.command = None;
-                return Err(failure.into());
+                Some(Answer::Other(holder)) => holder,
+                None => {
+                    let mut failure = self.exit_failure(&command, &exit);
+                    failure.message =
+                        format!("the lock record cannot be written: {}", failure.message);
+                    failure.command = None;
+                    return Err(failure.into());
+                }
             };
-            let holder = Holder::read(record);
             // What this very journal knows to be over, and could not give back, is in nobody's way.
             if displace.is_empty() && holder.is_over(run) {
                 displace.clone_from(&holder.run);
@@ -381,7 +424,7 @@ impl Cx<'_> {
     /// Returns the stop of a run that does not hold the target any more.
     pub(super) fn fenced(&self, holder: &str) -> Halt {
         let by = match holder.split(' ').nth(1) {
-            Some(run) if !run.is_empty() => format!("run {run} has taken it over"),
+            Some(run) if !run.is_empty() => format!("run {} has taken it over", clean(run)),
             _ => "its lock record is gone".to_owned(),
         };
         Stop::Fenced(format!(
@@ -394,18 +437,38 @@ impl Cx<'_> {
     /// Puts the fence in front of a command that changes something.
     pub(super) fn fence(&self, command: &Command) -> Command {
         let run = self.lane.run();
+        let boot = self.boot();
         let fence = run.locks.fence(&self.target.name, &run.id);
-        Command { fence, ..command.clone() }
+        Command { fence: fence.map(|fence| Fence { boot, ..fence }), ..command.clone() }
+    }
+
+    /// Returns the boot of the target in which changes there are right; none if any is.
+    pub(crate) fn boot(&self) -> Option<String> {
+        self.lane.aside().or_else(|| self.lane.run().off.boot(&self.target.name))
+    }
+
+    /// Returns whether this switches something off again beside what the script does.
+    #[cfg(test)]
+    pub(crate) fn is_aside(&self) -> bool {
+        self.lane.aside().is_some()
     }
 
     /// Takes note of how a command with a fence ended.
     ///
     /// # Errors
-    /// [`Stop::Fenced`] if the fence held it back.
+    /// [`Stop::Fenced`] if the fence held it back; a failure marked as lost if it did so because of a reboot.
     pub(super) fn passed(&self, command: &Command, exit: &crate::transport::Exit) -> Result<()> {
         let Some(fence) = &command.fence else { return Ok(()) };
         if let Some(holder) = fence.stopped(exit) {
             return Err(self.fenced(&holder));
+        }
+        if fence.rebooted(exit) {
+            self.lane.run().off.doubt(&self.target.name);
+            let message =
+                format!("{} was rebooted meanwhile; this was not begun", self.target.name);
+            let mut failure = Failure::new(Kind::Connect, message).with_target(&self.target.name);
+            failure.lost = true;
+            return Err(failure.into());
         }
         self.lane.run().locks.confirmed(&self.target.name);
         Ok(())
@@ -418,5 +481,32 @@ impl Run {
         for text in self.locks.release(self) {
             tell(What::Warning { text });
         }
+    }
+}
+
+/// Records of locks that anybody may have written, as a target lists them or answers with them: what is kept of them is
+/// short and fit for a message, and the fence is a path and a number.
+///
+/// # Panics
+/// If that does not hold.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let is_sound = |text: &str| text.chars().count() <= 200 && !text.contains(char::is_control);
+    let holder_is_sound = |it: &Holder| {
+        [&it.epoch, &it.run, &it.operator, &it.since, &it.why, &it.controller]
+            .into_iter()
+            .all(|text| is_sound(text))
+    };
+    let listed = Holder::list(&text);
+    assert!(listed.len() <= LISTED && listed.iter().all(holder_is_sound), "{listed:?}");
+    match Answer::read(&text) {
+        Some(Answer::Held { epoch, path, displaced, .. }) => {
+            assert!(epoch.bytes().all(|byte| byte.is_ascii_digit()), "{epoch:?}");
+            assert!(path.starts_with('/') && !path.contains(char::is_control), "{path:?}");
+            assert!(is_sound(&displaced), "{displaced:?}");
+        }
+        Some(Answer::Other(holder)) => assert!(holder_is_sound(&holder), "{holder:?}"),
+        None => {}
     }
 }

@@ -15,6 +15,7 @@ mod foresee;
 mod lane;
 mod lock;
 mod obligation;
+mod off;
 mod perform;
 mod reconnect;
 mod redact;
@@ -34,11 +35,14 @@ pub use foresee::{Foresight, foresee_rollback};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
 pub use obligation::{Obligations, Open};
+pub use off::SwitchedOff;
 pub use perform::{perform, query};
 pub use redact::Redactor;
 pub(crate) use redact::base64;
 pub use registry::Registry;
 pub use rollback::{Undone, recall_inverses, roll_back};
+#[cfg(any(test, fuzzing))]
+pub use {deadman::fuzz as fuzz_deadman, lock::fuzz as fuzz_locks};
 
 /// The stack of threads that evaluate scripts: Rhai recurses on it, and only touched pages cost memory.
 pub const STACK: usize = 64 << 20;

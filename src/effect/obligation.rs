@@ -1,11 +1,12 @@
 //! What a run switched off and owes back, and the clock of how long users were locked out by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::call::CallKey;
 use crate::journal::Debt;
 
 /// An open obligation of this run.
@@ -26,6 +27,8 @@ struct State {
     open: BTreeMap<(String, String), Open>,
     /// Every one that was ever open in this run, with what was owed.
     ever: BTreeMap<(String, String), String>,
+    /// The calls that met one.
+    met_by: BTreeSet<String>,
     /// Spans during which users of a target were locked out, ended ones.
     spans: Vec<(Timestamp, Timestamp)>,
 }
@@ -54,14 +57,31 @@ impl Obligations {
         true
     }
 
-    /// Meets one; returns it if it was open.
-    pub fn close(&self, target: &str, key: &str, at: Timestamp) -> Option<Open> {
+    /// Meets one, by a call; returns it if it was open.
+    pub fn close(
+        &self,
+        target: &str,
+        key: &str,
+        at: Timestamp,
+        call: Option<&CallKey>,
+    ) -> Option<Open> {
         let mut state = self.state();
         let open = state.open.remove(&(target.to_owned(), key.to_owned()))?;
         if open.debt.locks_out {
             state.spans.push((open.since, at));
         }
+        state.met_by.extend(call.map(CallKey::to_string));
         Some(open)
+    }
+
+    /// Returns whether this call has met one.
+    pub fn were_met_by(&self, call: &CallKey) -> bool {
+        self.state().met_by.contains(&call.to_string())
+    }
+
+    /// Returns whether one is open.
+    pub fn is_open(&self, target: &str, key: &str) -> bool {
+        self.state().open.contains_key(&(target.to_owned(), key.to_owned()))
     }
 
     /// Returns whether one was open at any time of this run.
@@ -132,9 +152,9 @@ mod tests {
         obligations.open("a", &debt("users", true), at(10));
         obligations.open("a", &debt("service", true), at(20));
         obligations.open("a", &debt("replication", false), at(0));
-        obligations.close("a", "service", at(30));
+        obligations.close("a", "service", at(30), None);
         assert_eq!(obligations.downtime(at(35)), Duration::from_secs(25));
-        obligations.close("a", "users", at(40));
+        obligations.close("a", "users", at(40), None);
         obligations.open("a", &debt("users", true), at(50));
         assert_eq!(obligations.downtime(at(60)), Duration::from_secs(40));
     }
@@ -146,7 +166,7 @@ mod tests {
         assert!(!obligations.open("a", &debt("x", false), at(2)));
         assert!(obligations.keep("a", "x", "because"));
         assert_eq!(obligations.all()[0].since, at(1));
-        assert!(obligations.close("a", "x", at(3)).is_some());
-        assert!(obligations.close("a", "x", at(3)).is_none());
+        assert!(obligations.close("a", "x", at(3), None).is_some());
+        assert!(obligations.close("a", "x", at(3), None).is_none());
     }
 }

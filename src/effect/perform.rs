@@ -14,6 +14,7 @@ use super::context::{Cx, Mode};
 use super::deadman;
 use super::drift;
 use super::lane::{Inside, Lane, Undo};
+use super::off;
 use super::reconnect::Trouble;
 use crate::call::{Access, CallKey};
 use crate::error::{Failure, Halt, Kind, Pause, Place, Result, Stop};
@@ -171,11 +172,14 @@ impl<A: Action> One<'_, A> {
         if let (Some(key), Some(Outcome::Done { .. }), Some(ended)) =
             (&recorded.closes, &recorded.outcome, recorded.ended)
         {
-            obligations.close(&recorded.target, key, ended);
+            obligations.close(&recorded.target, key, ended, Some(&recorded.call));
         }
         if let Some(inverse) = &recorded.inverse {
             // Another process changed something there; what it kept is this one's to remove.
             self.cx.touch();
+            if let Ok(Some(sudo)) = self.action.becomes(&self.cx) {
+                self.cx.touch_as(Some(&sudo));
+            }
             self.push_undo(inverse.clone());
             if let Ok(before) = serde_json::from_value(recorded.before.clone()) {
                 self.action.remember(self.lane, &before);
@@ -300,7 +304,8 @@ impl<A: Action> One<'_, A> {
         self.cx.reconnecting(|| deadman::arm(&self.cx, &switch, key.clone(), what.clone()))
     }
 
-    /// Makes sure that no dead-man switch has taken back what this run did on the target: going on would be wrong then.
+    /// Makes sure that no dead-man switch has taken back what this run did on the target, and that no reboot has: going
+    /// on would be wrong then.
     fn check(&self) -> Result<()> {
         let run = self.lane.run();
         if run.mode == Mode::Plan {
@@ -309,7 +314,7 @@ impl<A: Action> One<'_, A> {
         self.cx.reconnecting(|| deadman::look(&self.cx))?;
         match run.switches.fired(&self.cx.target.name) {
             Some(why) if !self.lane.is_undoing() => Err(Stop::Fired(why).into()),
-            _ => Ok(()),
+            _ => off::look(&self.cx, self.action.subject().as_deref()),
         }
     }
 
@@ -355,11 +360,7 @@ impl<A: Action> One<'_, A> {
                 keeps = Some(DebtChange::Keep { target, key, reason, due });
                 (None, None)
             }
-            // Undo switches off only what was off before, so nothing is owed, unless this run owed it before.
-            Owes::Opens(debt)
-                if self.lane.is_undoing()
-                    && !run.obligations.ever(&self.cx.target.name, &debt.key) =>
-            {
+            Owes::Opens(debt) if self.lane.is_undoing() && !self.was_owed(&debt.key) => {
                 (None, None)
             }
             Owes::Opens(debt) => (Some(debt), None),
@@ -370,6 +371,7 @@ impl<A: Action> One<'_, A> {
             }
         };
         let target = self.cx.target.name.clone();
+        let switches_off = opens.is_some() && closes.is_none();
         let body = Body::Intent {
             call: self.cx.call.clone(),
             access: A::ACCESS,
@@ -381,7 +383,10 @@ impl<A: Action> One<'_, A> {
             opens: opens.clone(),
             closes,
             place: self.place.clone(),
+            boot: self.cx.target.transport.boot_id().filter(|_| switches_off),
+            again: false,
         };
+        run.off.begins(&body);
         let opening = opens
             .iter()
             .map(|debt| DebtChange::Open { target: target.clone(), debt: debt.clone() });
@@ -399,6 +404,16 @@ impl<A: Action> One<'_, A> {
         Ok(())
     }
 
+    /// Returns whether what an undo switches off was owed before. What it takes back switched on something that was off
+    /// before the run, unless it met an obligation with that.
+    fn was_owed(&self, key: &str) -> bool {
+        let obligations = &self.lane.run().obligations;
+        match self.lane.takes_back() {
+            Some(call) => obligations.were_met_by(call),
+            None => obligations.ever(&self.cx.target.name, key),
+        }
+    }
+
     /// Makes sure that the run holds the target before it changes anything there.
     fn hold(&self) -> Result<()> {
         if A::ACCESS == Access::Change { self.cx.reconnecting(|| self.cx.lock()) } else { Ok(()) }
@@ -411,12 +426,16 @@ impl<A: Action> One<'_, A> {
 
     fn attempt(&self, before: &mut A::Before, trouble: &mut Trouble) -> Result<A::Output> {
         self.hold()?;
+        if A::ACCESS == Access::Change {
+            off::look(&self.cx, self.action.subject().as_deref())?;
+        }
         let started = Instant::now();
         match self.lane.within(Inside::Applying, || self.action.apply(&self.cx, before)) {
             Err(Halt::Failure(failure)) if failure.lost => match trouble.again(started) {
                 Some(pause) => {
                     self.cx.warn(format!("{failure}; finding out what became of it"));
                     self.lane.run().switches.doubt(&self.cx.target.name);
+                    self.lane.run().off.doubt(&self.cx.target.name);
                     self.settle(before, pause, trouble)
                 }
                 None => self.cx.give_up(failure),
@@ -572,6 +591,7 @@ impl<A: Action> One<'_, A> {
     ) -> Result<A::Output> {
         let run = self.lane.run();
         let planning = run.mode == Mode::Plan;
+        run.off.over(self.cx.call);
         match result {
             Ok(output) => {
                 let value = encode(&output)?;
@@ -607,8 +627,13 @@ impl<A: Action> One<'_, A> {
                     },
                     words,
                 );
+                run.off.through(self.cx.call);
+                if let Some(key) = &closes {
+                    run.off.closed(&self.cx.target.name, key);
+                }
                 if let Some(open) = closes.and_then(|key| {
-                    run.obligations.close(&self.cx.target.name, &key, run.clock.now())
+                    let now = run.clock.now();
+                    run.obligations.close(&self.cx.target.name, &key, now, Some(self.cx.call))
                 }) {
                     self.lane.emit(What::DebtClosed {
                         what: open.debt.what,

@@ -101,6 +101,7 @@ impl Cx<'_> {
                 return self.give_up(failure);
             }
             run.switches.doubt(&self.target.name);
+            run.off.doubt(&self.target.name);
             if !std::mem::replace(&mut told, true) {
                 self.warn(format!(
                     "{failure}; trying again for {}",

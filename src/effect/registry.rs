@@ -5,19 +5,25 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::action::Action;
+use super::action::{Action, Reconciled};
 use super::context::Cx;
+use super::deadman;
 use super::foresee::{Foreseen, foresee};
 use super::lane::{Inside, Lane};
+use super::off::{Off, Stands};
 use super::perform::perform;
 use crate::error::{Failure, Result};
 use crate::journal::Recorded;
+use crate::transport::Sudo;
 
 /// What can be done with an action that is only known from the record.
 struct Known {
     perform: fn(&Lane, Value) -> Result<Value>,
     foresee: fn(&Lane, Value) -> Result<Foreseen>,
     begun: fn(&Cx<'_>, &Recorded) -> Result<bool>,
+    becomes: fn(&Cx<'_>, &Recorded) -> Result<Option<Sudo>>,
+    stands: fn(&Cx<'_>, &Off) -> Result<Stands>,
+    again: fn(&Cx<'_>, &Off) -> Result<Value>,
 }
 
 /// Actions by name.
@@ -45,7 +51,31 @@ impl Registry {
             })?;
             cx.lane.within(Inside::Looking, || read::<A>(call.action.clone())?.begun(cx, &before))
         };
-        self.0.insert(A::NAME, Known { perform, foresee, begun });
+        let becomes: fn(&Cx<'_>, &Recorded) -> Result<Option<Sudo>> =
+            |cx, call| read::<A>(call.action.clone())?.becomes(cx);
+        let stands: fn(&Cx<'_>, &Off) -> Result<Stands> = |cx, off| {
+            let (action, before) = (read::<A>(off.action.clone())?, before::<A>(off)?);
+            let found = cx.lane.within(Inside::Looking, || {
+                // What does not answer now is not on for that: doing it again might start what answers for it.
+                action.look(cx).and_then(|_| action.reconcile(cx, &before))
+            });
+            Ok(match found? {
+                Reconciled::Done(_) => Stands::Off,
+                Reconciled::Redo | Reconciled::Again(_) => Stands::On,
+                Reconciled::Unknown(why) => Stands::Unknown(why),
+            })
+        };
+        let again: fn(&Cx<'_>, &Off) -> Result<Value> = |cx, off| {
+            let (action, before) = (read::<A>(off.action.clone())?, before::<A>(off)?);
+            let switch = cx.lane.within(Inside::Looking, || action.deadman(cx, &before))?;
+            if let Some(switch) = switch {
+                let key = Some(off.debt.key.clone());
+                cx.reconnecting(|| deadman::arm(cx, &switch, key.clone(), off.summary.clone()))?;
+            }
+            let output = cx.lane.within(Inside::Applying, || action.apply(cx, &before))?;
+            serde_json::to_value(output).map_err(|error| Failure::input(error.to_string()).into())
+        };
+        self.0.insert(A::NAME, Known { perform, foresee, begun, becomes, stands, again });
     }
 
     /// Performs a recorded action on the lane.
@@ -73,6 +103,30 @@ impl Registry {
         self.0.get(call.call.action.as_str()).map_or(Ok(true), |known| (known.begun)(cx, call))
     }
 
+    /// Returns as which other user a recorded call runs commands; see [`Action::becomes`].
+    ///
+    /// # Errors
+    /// What the action fails with.
+    pub(super) fn becomes(&self, cx: &Cx<'_>, call: &Recorded) -> Result<Option<Sudo>> {
+        self.0.get(call.call.action.as_str()).map_or(Ok(None), |known| (known.becomes)(cx, call))
+    }
+
+    /// Looks whether what a call switched off still is off. Only reads.
+    ///
+    /// # Errors
+    /// What the action fails with.
+    pub(super) fn stands(&self, cx: &Cx<'_>, off: &Off) -> Result<Stands> {
+        (self.known(&off.call.action)?.stands)(cx, off)
+    }
+
+    /// Switches off again what a call switched off, with its dead-man switch armed if it has one.
+    ///
+    /// # Errors
+    /// What the action fails with.
+    pub(super) fn again(&self, cx: &Cx<'_>, off: &Off) -> Result<Value> {
+        (self.known(&off.call.action)?.again)(cx, off)
+    }
+
     fn known(&self, name: &str) -> Result<&Known> {
         self.0.get(name).ok_or_else(|| {
             Failure::input(format!(
@@ -81,6 +135,12 @@ impl Registry {
             .into()
         })
     }
+}
+
+fn before<A: Action>(off: &Off) -> Result<A::Before> {
+    serde_json::from_value(off.before.clone()).map_err(|error| {
+        Failure::input(format!("the record of {} cannot be read: {error}", off.call)).into()
+    })
 }
 
 fn read<A: Action>(data: Value) -> Result<A> {

@@ -88,20 +88,23 @@ pub fn roll_back(lane: &Lane) -> Result<Undone> {
 fn settle(lane: &Lane, of: &CallKey, target: &str) -> Result<bool> {
     let run = lane.run();
     let cursor = run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-    let recorded = cursor.find(of).filter(|call| call.outcome.is_none()).cloned();
+    let recorded = cursor.find(of).filter(|call| call.outcome.is_none() || call.again).cloned();
     drop(cursor);
     // What this process began it has ended, whatever was on record when it started.
     let Some(recorded) = recorded.filter(|_| run.mode == Mode::Rebuild) else { return Ok(true) };
     let lane = lane.undoing(of, run.targets.get(target)?);
     let cx = Cx { lane: &lane, target: lane.target(), call: of };
-    cx.quiet_down()?;
+    cx.quiet_down(None)?;
+    if let Some(sudo) = run.registry.becomes(&cx, &recorded)? {
+        cx.quiet_down(Some(&sudo))?;
+    }
     cx.reconnecting(|| run.registry.begun(&cx, &recorded))
 }
 
 /// Performs an inverse, unless the target says that a dead-man switch was faster.
 fn take_back(lane: &Lane, of: &CallKey, target: &str, name: &str, action: Value) -> Result<()> {
     let run = lane.run();
-    let lane = lane.undoing(of, run.targets.get(target)?);
+    let lane = lane.taking_back(of, run.targets.get(target)?);
     let cx = Cx { lane: &lane, target: lane.target(), call: of };
     if cx.reconnecting(|| deadman::took_back(&cx))? {
         return Ok(());

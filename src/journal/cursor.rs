@@ -38,6 +38,8 @@ pub struct Recorded {
     pub ended: Option<Timestamp>,
     /// What became of it; none if it was under way when the run stopped.
     pub outcome: Option<Outcome>,
+    /// Whether it was done, and was being done again after a reboot of the target when the run stopped.
+    pub again: bool,
 }
 
 /// What the record says of a call.
@@ -85,6 +87,11 @@ impl Cursor {
         let mut cursor = Self { accept_change, ..Self::default() };
         for record in records {
             match &record.body {
+                Body::Intent { call, again: true, .. } => {
+                    if let Some(recorded) = cursor.calls.get_mut(call) {
+                        recorded.again = true;
+                    }
+                }
                 Body::Intent {
                     call,
                     access,
@@ -111,6 +118,7 @@ impl Cursor {
                         began: record.at,
                         ended: None,
                         outcome: None,
+                        again: false,
                     });
                 }
                 Body::Call { call, access, target, summary, action, outcome, closes, .. } => {
@@ -127,12 +135,16 @@ impl Cursor {
                         began: record.at,
                         ended: Some(record.at),
                         outcome: Some(outcome.clone()),
+                        again: false,
                     });
                 }
                 Body::Outcome { call, outcome } => {
                     if let Some(recorded) = cursor.calls.get_mut(call) {
-                        recorded.outcome = Some(outcome.clone());
-                        recorded.ended = Some(record.at);
+                        // The script goes by what it was told the first time.
+                        if !std::mem::take(&mut recorded.again) {
+                            recorded.outcome = Some(outcome.clone());
+                            recorded.ended = Some(record.at);
+                        }
                     }
                 }
                 Body::Deadman { call, state: DeadmanState::Fired { .. }, .. } => {
@@ -320,6 +332,8 @@ mod tests {
             opens: None,
             closes: None,
             place: None,
+            boot: None,
+            again: false,
         }
     }
 

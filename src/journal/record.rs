@@ -110,6 +110,13 @@ pub enum Body {
         closes: Option<String>,
         /// Where it stands in the runbook.
         place: Option<Place>,
+        /// The boot id of the target, if it switches something off: in a later boot that may be on again by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<String>,
+        /// Whether it was done before, and a reboot of the target took it back: it is done again, and its first outcome
+        /// stays the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// What became of an intent.
     Outcome {

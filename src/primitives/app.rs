@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::bridge::{
     Face, Primitive, RhaiResultOf, Type, act, ask, field, lane, raise, to_dynamic, to_json, wrong,
 };
+use super::files::own::Rewritten;
 use crate::call::Access;
 use crate::effect::{Action, App, Cx, Lane, Owes, Plan, Query, Reconciled, Registry, inverse_of};
 use crate::error::{Failure, Halt, Kind, Result};
@@ -33,6 +34,7 @@ const VERBS: &[(&str, &str)] = &[
     ),
     ("jobs", "list running jobs"),
     ("health", "check the health of its application"),
+    ("rewrites", "tell which files its application rewrites"),
     ("version", "tell the version of its application"),
     ("clients", "tell whether clients update themselves"),
     ("clients_set", "hold back or allow updates of clients"),
@@ -158,6 +160,26 @@ pub(super) fn can(cx: &Cx<'_>, app: &App, verb: &str) -> Result<()> {
         .with_target(&cx.target.name)
         .with_hint(format!("It has no function `{adapter}_{verb}`. See docs/adapters.md."))
         .into())
+}
+
+/// Changes a setting of the application. What that makes of the files which the adapter says the application rewrites is
+/// noted down as this run's own doing.
+///
+/// # Errors
+/// What the change fails with.
+pub(super) fn rewriting<T>(
+    cx: &Cx<'_>,
+    app: &App,
+    change: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let files: Vec<String> = match can(cx, app, "rewrites") {
+        Ok(()) => verb(cx, app, "rewrites", &[])?,
+        Err(_) => Vec::new(),
+    };
+    let rewritten = Rewritten::begin(cx, &files)?;
+    let changed = change()?;
+    rewritten.end(cx)?;
+    Ok(changed)
 }
 
 /// Reads text that a script may leave as `()`.
@@ -311,7 +333,9 @@ impl Action for ClientUpdate {
 
     fn apply(&self, cx: &Cx<'_>, before: &bool) -> Result<bool> {
         if self.state(cx)? != self.on {
-            verb::<Value>(cx, &self.app, "clients_set", &[json!(self.on)])?;
+            rewriting(cx, &self.app, || {
+                verb::<Value>(cx, &self.app, "clients_set", &[json!(self.on)])
+            })?;
             if self.state(cx)? != self.on {
                 let message = format!("client update is not {} after it was set", allowed(self.on));
                 return Err(Failure::new(Kind::Check, message).into());

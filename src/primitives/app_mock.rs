@@ -93,7 +93,9 @@ impl Mock {
 
 impl Adapters for Mock {
     fn has(&self, adapter: &str, verb: &str) -> bool {
-        adapter == "mock" && verb != "settings" && !self.world().lacks.contains(&verb)
+        adapter == "mock"
+            && !["settings", "rewrites"].contains(&verb)
+            && !self.world().lacks.contains(&verb)
     }
 
     fn call(&self, lane: &Lane, _app: &App, verb: &str, arguments: &[Value]) -> Result<Value> {

@@ -182,7 +182,7 @@ const KEEP_OFF: Primitive = Primitive {
     options: &[],
     returns: "bool: true",
     example: r#"replication(false); keep_off("it is the safety copy until checkout", "7d");"#,
-    failure: "`input` if nothing was switched off before.",
+    failure: "`input` if nothing was switched off before in this lane, or if that is on again.",
     plan: "Says so.",
     undo: "Nothing: that is its purpose.",
     resume: "Answered from the record.",
@@ -212,6 +212,15 @@ impl Action for KeepOff {
     fn look(&self, cx: &Cx<'_>) -> Result<Option<Timestamp>> {
         if let Some(due) = self.due_at.filter(|due| *due <= cx.now()) {
             return Err(Failure::input(format!("keep_off: {due} is over already")).into());
+        }
+        if !cx.lane.run().obligations.is_open(&self.target, &self.key) {
+            let message = format!(
+                "keep_off: {} on {} is not off any more, so nothing is owed that could be handed over",
+                self.key, self.target
+            );
+            return Err(Failure::input(message)
+                .with_hint("Call it before that is switched on again.")
+                .into());
         }
         let from_now = |due: u64| cx.now().checked_add(Duration::from_millis(due)).ok();
         Ok(self.due_at.or_else(|| self.due_ms.and_then(from_now)))

@@ -7,7 +7,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::app::{Patience, can, current, millis, text_or_nothing, verb};
+use super::app::{Patience, can, current, millis, rewriting, text_or_nothing, verb};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, act, ask, field, to_dynamic};
 use super::deadman::{DEADMAN, by_adapter, deadman};
 use super::flow;
@@ -239,7 +239,7 @@ impl Action for Switch {
         can(cx, &self.app, "replication_set")?;
         match Standing::read(cx, &self.app) {
             // Switching may have been cut off between stop and start of the application: undo must mend that.
-            Err(Halt::Failure(failure)) if cx.lane.is_undoing() && !failure.lost => Ok(None),
+            Err(Halt::Failure(failure)) if cx.lane.mends() && !failure.lost => Ok(None),
             standing => standing.map(Some),
         }
     }
@@ -265,8 +265,10 @@ impl Action for Switch {
             standing => Some(standing?),
         };
         if !self.is_so(now.as_ref()) {
-            verb::<Value>(cx, &self.app, "replication_set", &[json!(self.on)])?;
-            self.verify(cx)?;
+            rewriting(cx, &self.app, || {
+                verb::<Value>(cx, &self.app, "replication_set", &[json!(self.on)])?;
+                self.verify(cx)
+            })?;
         }
         Ok(true)
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::call::{Access, CallKey};
 use crate::error::Failure;
-use crate::event::{CallEnd, DeadmanState, Event, Status, What};
+use crate::event::{CallEnd, DeadmanState, Event, Status, What, on_again};
 use crate::journal::{Body, Debt, Outcome, Record, RunInfo};
 
 /// Turns the records of a run into events. Progress and output are not recorded, so there are none of them; the words
@@ -117,6 +117,19 @@ impl<'a> Replay<'a> {
     fn record(&mut self, record: &'a Record, first: &str) {
         let at = record.at;
         match &record.body {
+            Body::Intent { call, target, summary, again: true, .. } => {
+                let began = What::CallBegan {
+                    call: call.to_string(),
+                    summary: summary.clone(),
+                    access: Access::Change,
+                    place: None,
+                };
+                let text = on_again(target, summary);
+                self.emit(at, &call.lane, "", target, What::Warning { text });
+                self.emit(at, &call.lane, "", target, began);
+                let open = Open { at, access: Access::Change, target, summary, closes: None };
+                self.open.insert(call, open);
+            }
             Body::Intent { call, access, target, summary, opens, closes, place, .. } => {
                 self.stand_in(at, call, target);
                 let what = What::CallBegan {

@@ -11,7 +11,7 @@ use super::evaluate::{Evaluated, evaluate, rebuild};
 use super::interactive::Piece;
 use crate::effect::{
     App, Asker, Beside, Chosen, Clock, Lane, Locks, Mode, Obligations, Redactor, Run, Secrets,
-    ServiceCommands, Switches, Targets, foresee_rollback,
+    ServiceCommands, SwitchedOff, Switches, Targets, foresee_rollback,
 };
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::{Event, Status, What};
@@ -245,6 +245,7 @@ pub(super) fn begin(setup: &Setup, mode: Mode) -> Result<Run> {
         default_app: setup.app.clone(),
         registry: Arc::new(primitives::registry()),
         obligations: Obligations::default(),
+        off: SwitchedOff::new(&records),
         adapters: OnceLock::new(),
         point_of_no_return: Mutex::default(),
         window: Mutex::default(),

@@ -195,7 +195,8 @@ impl Ending<'_> {
         let open: Vec<_> = cursor
             .all()
             .iter()
-            .filter(|call| call.outcome.is_none() && call.access == Access::Change)
+            .filter(|call| call.outcome.is_none() || call.again)
+            .filter(|call| call.access == Access::Change)
             .map(|call| format!("{} on {}", call.summary, call.target))
             .collect();
         let open = open.join("; ");

@@ -1,6 +1,7 @@
 //! A command as data: words, environment, directory, standard input, and whether it only reads. It becomes shell text
 //! in one place, [`Command::to_shell`], with every word quoted.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::quote::{join, quote};
@@ -28,28 +29,56 @@ pub struct Sudo {
     pub password: Option<Secret>,
 }
 
-/// What must stand on the target for a command to run there: the record of the lock under which it was meant.
+/// What must stand on the target for a command to run there: the record of the lock under which it was meant, and the
+/// boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The file.
     pub path: String,
     /// The first two words of its first line: epoch and run.
     pub holder: String,
+    /// The boot id, where another boot must be looked at before.
+    pub boot: Option<String>,
 }
 
 impl Fence {
     /// The status of a command that the fence held back.
     const STATUS: i32 = 79;
     const SAYS: &'static str = "upgrade-host: held back by the lock of ";
+    const REBOOTED: &'static str = "upgrade-host: held back by a reboot";
 
     fn shell(&self) -> Result<String, String> {
-        Ok(format!(
-            "{{ read -r a b c <{}; }} 2>/dev/null; [ \"$a $b\" = {} ] || {{ echo \"{}$a $b\" >&2; exit {}; }}; unset a b c; ",
+        let mut line = format!(
+            "{{ read -r a b c <{}; }} 2>/dev/null; [ \"$a $b\" = {} ] || {{ echo \"{}$a $b\" >&2; exit {}; }}; ",
             quote(&self.path)?,
             quote(&self.holder)?,
             Self::SAYS,
             Self::STATUS
-        ))
+        );
+        if let Some(boot) = &self.boot {
+            let _infallible = write!(
+                line,
+                "{{ read -r a </proc/sys/kernel/random/boot_id; }} 2>/dev/null; [ \"$a\" = {} ] || {{ echo '{}' >&2; exit {}; }}; ",
+                quote(boot)?,
+                Self::REBOOTED,
+                Self::STATUS
+            );
+        }
+        line.push_str("unset a b c; ");
+        Ok(line)
+    }
+
+    /// Returns how a command ends that is held back because the target is in another boot.
+    #[cfg(test)]
+    pub(crate) fn held_back() -> super::Exit {
+        let stderr = format!("{}\n", Self::REBOOTED).into_bytes();
+        super::Exit { ended: super::Ended::Code(Self::STATUS), stdout: Vec::new(), stderr }
+    }
+
+    /// Returns whether this is how a command ended that was held back because the target is in another boot.
+    pub fn rebooted(&self, exit: &super::Exit) -> bool {
+        let said = String::from_utf8_lossy(&exit.stderr);
+        exit.code() == Self::STATUS && said.lines().any(|line| line == Self::REBOOTED)
     }
 
     /// Returns who holds the target, if this is how a command ended that the fence held back.

@@ -55,3 +55,31 @@ fn what_one_run_owes_another_can_meet() {
     assert!(!shown.contains("still owed") && !shown.contains("still are"), "{shown}");
     assert!(shown.contains("met since   service web running on local, by another run"), "{shown}");
 }
+
+#[test]
+fn what_is_on_again_cannot_be_handed_over() {
+    let cli = Cli::new();
+    service(&cli);
+    let code = "service_stop(\"web\"); service_start(\"web\"); keep_off(\"why ever\")";
+
+    let said = cli.run(&["-e", code]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("keep_off: service web on local is not off any more"), "{said:?}");
+    assert_eq!(cli.run(&["debts"]).code, Some(0));
+}
+
+#[test]
+fn what_was_off_before_the_run_is_not_owed_once_it_is_so_again() {
+    let cli = Cli::new();
+    service(&cli);
+    std::fs::remove_file(cli.path("up")).unwrap();
+    let code =
+        "service_start(\"web\"); service_stop(\"web\"); service_start(\"web\"); fail(\"no\")";
+
+    let said = cli.run(&["-e", code]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(!cli.path("up").exists());
+    assert_eq!(cli.run(&["debts", "--json"]).out.trim(), "[]", "{said:?}");
+}

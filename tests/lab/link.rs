@@ -11,7 +11,7 @@ const BEFORE_OUTCOME: &str = "3 before";
 /// What every run of these tests is to end within.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn site(host: &Host, book: &str) -> Site {
+pub(super) fn site(host: &Host, book: &str) -> Site {
     let site = Site::new().with_usual_locks();
     let config = config_toml(&[host]) + "[defaults]\nsilence = \"4s\"\nreconnect = \"90s\"\n";
     site.write("upgrade-host.toml", &config);
@@ -19,7 +19,7 @@ fn site(host: &Host, book: &str) -> Site {
     site
 }
 
-fn wait(what: &str, mut happened: impl FnMut() -> bool) {
+pub(super) fn wait(what: &str, mut happened: impl FnMut() -> bool) {
     let started = Instant::now();
     while !happened() {
         assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
@@ -27,7 +27,7 @@ fn wait(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-fn end(mut child: Child) -> Ended {
+pub(super) fn end(mut child: Child) -> Ended {
     wait("the run ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
     let out = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
@@ -52,7 +52,7 @@ fn boots(host: &Host) -> usize {
 }
 
 /// Whether the runbook has made its mark and goes on to wait.
-fn begun(host: &Host) -> bool {
+pub(super) fn begun(host: &Host) -> bool {
     host.root().join("srv/begun").exists()
 }
 

@@ -6,6 +6,8 @@ mod files;
 use crate::support::lab::{HOSTS, Lab, config_toml};
 
 mod link;
+mod reboot;
+mod sudo;
 
 #[test]
 fn two_hosts_answer_on_ssh() {

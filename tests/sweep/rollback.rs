@@ -31,6 +31,8 @@ fn is_back(world: &World, before: &World, at: &str, ended: &Ended) {
     assert_eq!(world.files[REPLICATION].contains("enable=\"N\""), off, "{}", say());
     assert_eq!(world.status.as_deref(), Some("rolled back"), "{}", say());
     assert_eq!(world.leftovers, [""; 0], "{}", say());
+    let aside: Vec<_> = world.files.keys().filter(|path| path.contains(".changed-")).collect();
+    assert!(aside.is_empty(), "{aside:?} {}", say());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The program is killed, or the link to the server is cut: the run goes on, and nothing is done twice.
 
-use super::server::{BY_CONSOLE, Server};
+use super::server::{BACKUP, BY_CONSOLE, Server};
 
 #[test]
 fn killed_at_any_moment_it_is_resumed() {
@@ -48,4 +48,27 @@ fn a_cut_link_is_sat_out() {
     assert_eq!(server.count("START", "ready"), 2);
     // The half of the cut connection that sshd still holds must not be found by the host's next test.
     server.host.reset();
+}
+
+#[test]
+fn a_server_that_a_reboot_started_is_stopped_before_it_is_upgraded() {
+    let Some(server) = Server::new(&[]) else { return };
+    server.host.ok("for n in 2 3 4 5; do ln -sf ../init.d/obsr /etc/rc$n.d/S01obsr; done");
+    let mut run = server.begin(&BY_CONSOLE);
+    let second = server.on_host(&format!("{BACKUP}/logs"));
+    run.wait("the second copy is taken", |_| second.exists());
+    run.kill();
+    assert_eq!(server.count("START", "ready"), 1);
+
+    server.host.kill();
+    server.host.boot();
+    server.wait("the boot starts it", |server| server.count("START", "ready") == 2);
+    let ended = server.resume().expect(0);
+
+    assert!(ended.out.contains("so it is done again: stop service obsr"), "{}", ended.tail());
+    assert_eq!(server.count("STOP", "clean"), 2, "not stopped again: {}", ended.tail());
+    assert_eq!(server.count("START", "ready"), 3);
+    server.is_upgraded();
+    server.users_went_out_and_in_once();
+    server.host.ok("rm /etc/rc?.d/S01obsr");
 }

@@ -33,6 +33,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Reads the list as a target sent it.
+    pub(super) fn list(out: &str) -> Vec<Self> {
+        out.lines().take(LISTED).filter_map(Self::read).collect()
+    }
+
     /// Reads a line of the list. A name that holds no run's id is not one of ours.
     fn read(line: &str) -> Option<Self> {
         let mut words = line.splitn(4, ' ');
@@ -63,7 +68,7 @@ pub fn standing(
     let locks = locks.unwrap_or_default();
     let command = Command::script(&shell::list(), [locks]).reading().timeout(Some(LIMIT));
     let exit = target.transport.exec(&command, cancel, &mut |_, _| {})?;
-    Ok(exit.out().lines().take(LISTED).filter_map(Standing::read).collect())
+    Ok(Standing::list(&exit.out()))
 }
 
 /// Removes a switch without firing it.
@@ -105,6 +110,24 @@ pub(in crate::effect) fn warn_of_others(cx: &Cx<'_>) -> Result<()> {
         cx.lane.emit(What::Warning { text });
     }
     Ok(())
+}
+
+/// What a target says of the switches on it, which it may have made up: each names a run of ours and is fit for a message.
+///
+/// # Panics
+/// If that does not hold.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for it in Standing::list(&text) {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        assert!(!it.run.is_empty() && it.id.len() <= 100 && it.id.bytes().all(fits), "{it:?}");
+        assert!(it.what.chars().count() <= 300 && !it.what.contains(char::is_control), "{it:?}");
+        assert!(!it.due.strftime("%Y-%m-%d %H:%M:%S UTC").to_string().is_empty());
+    }
+    if let Found::Fired(at, status) = parse(&text) {
+        assert!(!crate::event::DeadmanState::Fired { at, status }.say("x").is_empty());
+    }
 }
 
 #[cfg(test)]

@@ -136,11 +136,14 @@ impl Job {
         if let Some(stdin) = &self.stdin {
             command.stdin = stdin.reveal(cx)?.reveal().as_bytes().to_vec();
         }
-        if let Some(sudo) = &self.sudo {
-            let password = sudo.password.as_ref().map(|secret| cx.secret(secret)).transpose()?;
-            command.sudo = Some(Sudo { user: sudo.user.clone(), password });
-        }
+        command.sudo = self.becomes(cx)?;
         Ok(command)
+    }
+
+    fn becomes(&self, cx: &Cx<'_>) -> Result<Option<Sudo>> {
+        let Some(sudo) = &self.sudo else { return Ok(None) };
+        let password = sudo.password.as_ref().map(|secret| cx.secret(secret)).transpose()?;
+        Ok(Some(Sudo { user: sudo.user.clone(), password }))
     }
 
     /// Runs it; as a try with a receipt unless it only reads.
@@ -359,6 +362,10 @@ macro_rules! change {
 
             fn begun(&self, cx: &Cx<'_>, before: &Tries) -> Result<bool> {
                 self.0.begun(cx, *before)
+            }
+
+            fn becomes(&self, cx: &Cx<'_>) -> Result<Option<Sudo>> {
+                self.0.becomes(cx)
             }
 
             fn again(&self, before: &mut Tries, _failure: &Failure) {

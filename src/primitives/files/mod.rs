@@ -9,6 +9,7 @@ mod back;
 mod clean;
 mod joined;
 mod listing;
+pub(super) mod own;
 pub(super) mod path;
 mod place;
 mod read;

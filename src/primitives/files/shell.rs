@@ -11,8 +11,9 @@ use crate::transport::{Command, Exit};
 /// `aside PATH KEPT` takes what stands at a path out of the way by a rename; `keep_theirs PATH NAME` does so for good, with
 /// what somebody else made. `like PATH` sets `mode` and `owner` to those of the file there, else of a new one; `dress NEW MODE
 /// OWNER` gives them to a new file, unless others are wanted; `show NEW PATH KEPT STEM` puts it in its place and notes down
-/// that. `as_left PATH LEFT MARKER` tells whether a path is as the run left it. `digest FILE` sets `sum` to its SHA-256; of a big one by
-/// openssl where that is, which is several times faster.
+/// that. `as_left PATH LEFT MARKER` tells whether a path is as the run left it: as the call did, or as a later one did that
+/// noted down how it found it and how it left it. `digest FILE` sets `sum` to its SHA-256; of a big one by openssl where that
+/// is, which is several times faster.
 macro_rules! script {
     ($body:expr) => {
         concat!(
@@ -48,7 +49,25 @@ keep_theirs() {
   mv "$1" "$n" || exit
   printf 'warning: %s was changed since; what was there is kept as %s\n' "$1" "$n" >&2
 }
-as_left() {
+as_left() { as_it_was "$@" || ours "$@"; }
+ours() {
+  [ -f "$1" ] && [ ! -L "$1" ] && real=$(readlink -f "$1") && digest "$1" || return 1
+  at=
+  for o in "$S"/own-[0-9][0-9][0-9][0-9]; do
+    [ -f "$o.after" ] && { IFS= read -r p; read -r was; read -r token; } <"$o" && [ "$p" = "$real" ] || continue
+    # What it found is what the call left, or the last of its kind; else somebody else was at it.
+    if [ "$was" != "$at" ]; then
+      case $2 in
+        "digest:$was"|"token:$token") ;;
+        since) [ ! "$o" -nt "$3" ] || { at=; continue; } ;;
+        *) at=; continue ;;
+      esac
+    fi
+    read -r at <"$o.after"
+  done
+  [ "$sum" = "$at" ]
+}
+as_it_was() {
   case $2 in
     '') return 0 ;;
     nothing) ! there "$1" ;;

@@ -194,7 +194,7 @@ theirs() {
   [ -f "$k.done" ] || return 0
   cat "$k.old" "$k.new" | while IFS= read -r n; do
     case $n in */) continue ;; esac
-    if [ -f "$d/$n" ] && [ ! -L "$d/$n" ] && [ "$d/$n" -nt "$k.done" ]; then printf '%s\n' "$n"; fi
+    if [ -f "$d/$n" ] && [ ! -L "$d/$n" ] && [ "$d/$n" -nt "$k.done" ] && ! ours "$d/$n" since "$k.done"; then printf '%s\n' "$n"; fi
   done
 }
 if [ "$how" = look ]; then

@@ -50,6 +50,8 @@ fn intent(call: CallKey, summary: &str, opens: Option<Debt>, closes: Option<&str
         opens,
         closes: closes.map(str::to_owned),
         place: None,
+        boot: None,
+        again: false,
     }
 }
 

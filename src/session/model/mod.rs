@@ -37,7 +37,7 @@ use crate::primitives::Waves;
 use crate::script::{Runbook, build};
 use crate::secret::Secret;
 use crate::transport::{
-    Cancel, Command, Connection, Exit, Local, Transport, TransportError, Watch,
+    Cancel, Command, Connection, Exit, Fence, Local, Transport, TransportError, Watch,
 };
 
 /// More processes than a run can need: each but the first follows a crash, a pause or a failed undo.
@@ -152,11 +152,15 @@ impl Store for Journal {
 
 /// The way to the target, for what the host itself runs there: locks and what cleans up. It breaks as well.
 #[derive(Debug)]
-struct Way(Arc<World>);
+struct Way {
+    world: Arc<World>,
+    /// The boot at the last contact.
+    boot: Mutex<Option<String>>,
+}
 
 impl Way {
     fn moment(&self) -> Result<(), TransportError> {
-        match self.0.moment() {
+        match self.world.moment() {
             None => Ok(()),
             Some(Fate::Die) => Err(TransportError::Cancelled),
             Some(_) => {
@@ -174,7 +178,16 @@ impl Transport for Way {
         watch: Watch<'_>,
     ) -> Result<Exit, TransportError> {
         self.moment()?;
-        let exit = Local.exec(command, cancel, watch)?;
+        let boot = self.world.boot();
+        *self.boot.lock().unwrap() = Some(boot.clone());
+        // The boots of the model are not those of this machine.
+        let mut command = command.clone();
+        if let Some(fence) = &mut command.fence
+            && fence.boot.take().is_some_and(|right| right != boot)
+        {
+            return Ok(Fence::held_back());
+        }
+        let exit = Local.exec(&command, cancel, watch)?;
         self.moment()?;
         Ok(exit)
     }
@@ -194,6 +207,10 @@ impl Transport for Way {
 
     fn own_address(&self) -> Option<IpAddr> {
         None
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.boot.lock().unwrap().clone()
     }
 }
 
@@ -267,7 +284,8 @@ impl Case {
     }
 
     fn setup(&self, cancel: Cancel) -> Setup {
-        let target = Target::new("t", Arc::new(Way(Arc::clone(&self.world))));
+        let way = Way { world: Arc::clone(&self.world), boot: Mutex::default() };
+        let target = Target::new("t", Arc::new(way));
         let engine = build(None).unwrap();
         let runbook = Runbook::compile(&engine, "model".to_owned(), String::new(), &mut |name| {
             Err(name.to_owned())
@@ -357,7 +375,7 @@ impl Case {
     /// What is listed and is not off.
     fn overlisted(&self) -> Vec<String> {
         let state = self.world.state();
-        let listed = self.disk.debts().unwrap().into_iter();
+        let listed = self.disk.debts().unwrap().into_iter().filter(|_| !state.rebooted_at_last());
         listed
             .filter(|debt| state.is_on(&debt.key))
             .map(|debt| format!("{} is on and listed", debt.key))
@@ -372,7 +390,7 @@ impl Case {
             wrong.push(format!("values {:?}, not {:?}", state.values, expected.values));
         }
         for (name, on) in &expected.switches {
-            if state.is_on(name) != *on {
+            if state.is_on(name) != *on && !state.rebooted_at_last() {
                 wrong.push(format!("{name} must be on: {on}"));
             }
         }
@@ -407,6 +425,11 @@ impl Case {
         for (name, on) in &state.switches {
             if *on != on_before(name) && !kept(name) {
                 wrong.push(format!("{name} is on: {on}"));
+            }
+        }
+        for debt in self.disk.debts().unwrap() {
+            if !on_before(&debt.key) && debt.kept.is_none() {
+                wrong.push(format!("{} was off before, and is owed", debt.key));
             }
         }
         for (name, times) in &state.ran {

@@ -20,7 +20,8 @@ pub(super) enum Fate {
     Die,
     /// The way to the target breaks.
     Lose,
-    /// The target reboots: what became of a command under way cannot be told there.
+    /// The target reboots: what became of a command under way cannot be told there, and what is on before the run is on
+    /// again.
     Reboot,
 }
 
@@ -37,6 +38,9 @@ pub(super) struct State {
     unknown: BTreeSet<String>,
     /// How often each command that fails a number of times has done so.
     failed: BTreeMap<String, u32>,
+    /// Which boot it is, and in which one an action was there last.
+    boot: u32,
+    seen: u32,
 }
 
 /// Whether something is on before the run.
@@ -45,6 +49,16 @@ pub(super) fn on_before(name: &str) -> bool {
 }
 
 impl State {
+    fn reboot(&mut self) {
+        self.boot += 1;
+        self.switches.retain(|name, on| *on || !on_before(name));
+    }
+
+    /// Returns whether it rebooted after the last action of the run, so that nobody could switch anything off again.
+    pub(super) fn rebooted_at_last(&self) -> bool {
+        self.boot != self.seen
+    }
+
     pub(super) fn is_on(&self, name: &str) -> bool {
         self.switches.get(name).copied().unwrap_or_else(|| on_before(name))
     }
@@ -122,11 +136,45 @@ impl World {
             return Some(Fate::Die);
         }
         let fate = self.fates.get(&self.moment.fetch_add(1, Ordering::SeqCst)).copied();
-        if fate == Some(Fate::Die) {
-            self.dead.store(true, Ordering::SeqCst);
-            self.cancel.lock().unwrap().cancel();
+        match fate {
+            Some(Fate::Die) => {
+                self.dead.store(true, Ordering::SeqCst);
+                self.cancel.lock().unwrap().cancel();
+            }
+            Some(Fate::Reboot) => self.state().reboot(),
+            _ => {}
         }
         fate
+    }
+
+    pub(super) fn boot(&self) -> String {
+        format!("boot {}", self.state().boot)
+    }
+
+    /// Changes what there is, unless the target is in another boot than the one in which everything was looked at: that
+    /// is what the fence is for where changes are commands. Nothing that the run has switched off may be on then.
+    fn change<T>(
+        &self,
+        cx: &Cx<'_>,
+        receipt: Option<&str>,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> Result<T> {
+        self.on_record(cx);
+        let off = &cx.lane.run().off;
+        let changed = self.reach(receipt, |state| {
+            let now = format!("boot {}", state.boot);
+            if cx.boot().is_some_and(|right| right != now) {
+                return None;
+            }
+            let on = off.must_be_off(&cx.target.name).into_iter().find(|key| state.is_on(key));
+            Some((act(state), on.filter(|_| !cx.is_aside())))
+        })?;
+        let (result, on) = changed.ok_or_else(lost)?;
+        if let Some(key) = on {
+            let text = format!("{} acts though {key} is on", cx.call);
+            self.wrong.lock().unwrap().push(text);
+        }
+        Ok(result)
     }
 
     /// Looks at or changes what there is. `receipt` is what a reboot makes unknown.
@@ -143,7 +191,10 @@ impl World {
             }
         };
         happened(self.moment())?;
-        let result = act(&mut self.state());
+        let mut state = self.state();
+        state.seen = state.boot;
+        let result = act(&mut state);
+        drop(state);
         happened(self.moment())?;
         Ok(result)
     }
@@ -186,9 +237,7 @@ impl Action for Put {
     }
 
     fn apply(&self, cx: &Cx<'_>, _before: &Option<u32>) -> Result<bool> {
-        let world = World::of(cx);
-        world.on_record(cx);
-        world.reach(None, |state| match self.value {
+        World::of(cx).change(cx, None, |state| match self.value {
             Some(value) => drop(state.values.insert(self.name.clone(), value)),
             None => drop(state.values.remove(&self.name)),
         })?;
@@ -238,9 +287,7 @@ impl Action for Switch {
     }
 
     fn apply(&self, cx: &Cx<'_>, _before: &bool) -> Result<bool> {
-        let world = World::of(cx);
-        world.on_record(cx);
-        world.reach(None, |state| {
+        World::of(cx).change(cx, None, |state| {
             state.switches.insert(self.name.clone(), self.on);
         })?;
         Ok(true)
@@ -264,6 +311,10 @@ impl Action for Switch {
                 Owes::Opens(Debt { key: self.name.clone(), what, locks_out: true })
             }
         }
+    }
+
+    fn subject(&self) -> Option<String> {
+        Some(self.name.clone())
     }
 }
 
@@ -298,12 +349,11 @@ impl Action for Count {
 
     fn apply(&self, cx: &Cx<'_>, before: &u32) -> Result<bool> {
         let world = World::of(cx);
-        world.on_record(cx);
         let receipt = format!("{} {before}", self.name);
         if world.state().unknown.contains(&receipt) {
             return Err(Failure::new(Kind::Unknown, "it was under way at a reboot").into());
         }
-        let fails = world.reach(Some(&receipt), |state| {
+        let fails = world.change(cx, Some(&receipt), |state| {
             if !state.receipts.insert(receipt.clone()) {
                 return false;
             }

@@ -101,6 +101,9 @@ pub enum Launched {
     Void,
     /// As [`Found::Lost`].
     Lost(String),
+    /// It was started before a reboot of the target for which the fence of this launch has no leave. Without that in the
+    /// fence, a launch tells what became of it.
+    Held,
 }
 
 /// Makes the directory of a run on a target, for the user that `sudo` says, and returns it.
@@ -445,6 +448,9 @@ fn refused(
     // Where not even a look is allowed (sudo refuses), nothing was started either.
     match look(transport, at, command.sudo.clone(), cancel) {
         Ok(Found::Never) | Err(TransportError::Invalid(_)) => Ok(Launched::Refused(exit.clone())),
+        Ok(_) if command.fence.as_ref().is_some_and(|fence| fence.rebooted(exit)) => {
+            Ok(Launched::Held)
+        }
         Ok(_) => Err(killed),
         Err(error) => Err(error),
     }
@@ -465,14 +471,20 @@ fn end(
     ended(transport, &ending, &mark, &cancel.second())
 }
 
-/// Ends whatever still runs of a run, but for what takes something back.
+/// Ends whatever still runs of a run as the user that `sudo` says, but for what takes something back.
 ///
 /// # Errors
 /// As [`Transport::exec`].
-pub fn end_all(transport: &dyn Transport, dir: &str, why: &str) -> Result<(), TransportError> {
+pub fn end_all(
+    transport: &dyn Transport,
+    dir: &str,
+    sudo: Option<Sudo>,
+    why: &str,
+) -> Result<(), TransportError> {
     let mark = new_mark()?;
-    let ending =
-        Command::script(scripts::END_ALL, [mark.as_str(), dir, why]).timeout(Some(SMALL * 3));
+    let ending = Command::script(scripts::END_ALL, [mark.as_str(), dir, why])
+        .sudo(sudo)
+        .timeout(Some(SMALL * 3));
     // Nobody can cancel it.
     ended(transport, &ending, &mark, &Cancel::new())
 }

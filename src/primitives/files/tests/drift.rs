@@ -193,3 +193,55 @@ fn a_rollback_that_was_asked_for_pauses_where_nobody_answers() {
     assert!(pause.why.contains("somebody changed since on local: "), "{}", pause.why);
     assert_eq!(case.read("f"), "theirs\n");
 }
+
+/// What the run does later to a file, by having the application change something.
+fn rewritten(case: &Case, name: &str, rewrite: &str) {
+    let lane = case.bench.lane(Mode::Run);
+    let call = lane.next_call("replication");
+    let cx = Cx { lane: &lane, target: lane.target(), call: &call };
+    let path = case.at(name).to_string();
+    let note = super::own::Rewritten::begin(&cx, &[path, "/none/such".to_owned()]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    case.sh(rewrite);
+    note.end(&cx).unwrap();
+}
+
+#[test]
+fn what_a_later_call_of_the_run_made_of_a_file_is_no_drift() {
+    for (what, change, name) in SCENES.iter().filter(|scene| !matches!(scene.2, "b/x")) {
+        let case = Case::new();
+        change(&case);
+        if !case.dir().join(name).exists() {
+            continue;
+        }
+        rewritten(&case, name, &format!("echo rewritten >{name}"));
+        rewritten(&case, name, &format!("echo twice >{name}"));
+
+        let tree = undone(&case);
+
+        assert!(warnings(&case).is_empty(), "{what}: {:?}", warnings(&case));
+        assert!(!tree.iter().any(|line| line.contains("changed-")), "{what}: {tree:?}");
+    }
+}
+
+#[test]
+fn a_change_before_between_or_after_what_the_run_did_later_is_not_hidden() {
+    for when in 0..3 {
+        let case = Case::new();
+        home(&case);
+        case.run(&unpacking(&case, "p.tar")).unwrap();
+        for step in 0..3 {
+            if step == when {
+                edit(&case, "home/run");
+            }
+            if step < 2 {
+                rewritten(&case, "home/run", "echo rewritten >>home/run");
+            }
+        }
+
+        undone(&case);
+
+        let kept = case.read(&format!("home/run.changed-{}", case.id));
+        assert!(kept.starts_with("theirs\n"), "{when}: {kept}");
+    }
+}
