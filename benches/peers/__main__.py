@@ -9,6 +9,7 @@ says what is missing. It writes target/peers/results.json, and the table in docs
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--program", type=Path, default=REPOSITORY / "target/release/upgrade-host")
     parser.add_argument("--scratch", type=Path, default=REPOSITORY / "target/peers",
                         help="where the peers and the journal are")
+    parser.add_argument("--shell", action="store_true",
+                        help="measure nothing: open a shell beside the servers, to look closer; says how each tool is called")
     parser.add_argument("--no-table", action="store_true", help="do not write docs/performance.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
@@ -135,6 +138,15 @@ class Rounds:
         )
 
 
+def shell(bench: tools.Bench, chosen: list[tools.Tool], wanted: list[tools.Work]) -> None:
+    """Says how each tool does each work, and opens a shell in which that can be done."""
+    for work in wanted:
+        for tool in chosen:
+            if command := tool.command(bench, work):
+                print(f"{report.key(work)}, {tool.name}: {shlex.join(command.argv)}", flush=True)
+    subprocess.run(["sh"], env=bench.env, cwd=bench.scratch, check=False)
+
+
 def main() -> None:
     options = arguments()
     if INSIDE not in os.environ:
@@ -146,6 +158,8 @@ def main() -> None:
     try:
         bench = tools.Bench(options.scratch, options.program, servers, options.fanout)
         chosen = [tool for tool in tools.ALL if not options.only or tool.name in options.only]
+        if options.shell:
+            return shell(bench, chosen, works(options))
         header = {
             "machine": report.machine(),
             "settings": f"{options.rounds} rounds, medians; {options.fanout} targets at once; {KEX}, {CIPHER}, {MAC}, {KEY}",

@@ -83,7 +83,8 @@ class Servers:
     def _wait_ready(self) -> None:
         end = time.monotonic() + 10
         ssh = ["ssh", "-F", str(self.ssh_config), self.targets[0].address, "true"]
-        while subprocess.run(ssh, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        while subprocess.run(ssh, **quiet, check=False).returncode != 0:
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError("sshd does not answer:\n" + (ROOT / "sshd.log").read_text())
             time.sleep(0.05)
