@@ -46,3 +46,4 @@ pub mod secret;
 pub mod session;
 pub mod transport;
 pub mod units;
+mod zone;

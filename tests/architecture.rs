@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("units", &[]),
+    ("zone", &[]),
     ("secret", &[]),
     ("failpoint", &[]),
     ("call", &["error"]),
@@ -17,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("effect", &["call", "error", "event", "failpoint", "journal", "secret", "transport", "units"]),
     (
         "primitives",
-        &["call", "effect", "error", "event", "journal", "secret", "transport", "units"],
+        &["call", "effect", "error", "event", "journal", "secret", "transport", "units", "zone"],
     ),
     ("script", &["effect", "error", "event", "journal", "primitives", "units"]),
     (
@@ -33,11 +34,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "units",
+            "zone",
         ],
     ),
     // Gathers what is to be fuzzed, for the targets in `fuzz/`.
     ("fuzz", &["effect", "journal", "primitives", "session", "transport"]),
-    ("report", &["call", "error", "event", "journal", "units"]),
+    ("report", &["call", "error", "event", "journal", "units", "zone"]),
     (
         "repl",
         &[
@@ -71,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "session",
             "transport",
             "units",
+            "zone",
         ],
     ),
 ];

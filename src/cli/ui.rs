@@ -16,7 +16,6 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use screen::Screen;
 
@@ -87,7 +86,7 @@ impl Ui {
             width: 100,
             verbose: options.verbose,
             live,
-            zone: TimeZone::system(),
+            zone: crate::zone::local(),
         };
         let columns = columns().unwrap_or(100);
         let style_of = |choice, live| style(choice != ColorChoice::Never, live).with_width(columns);

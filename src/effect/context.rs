@@ -503,6 +503,7 @@ impl Cx<'_> {
             TransportError::Cancelled => return Stop::Cancelled.into(),
             TransportError::Connect { hint, .. } => (Kind::Connect, hint, true),
             TransportError::Lost { .. } => (Kind::Connect, None, true),
+            TransportError::NoShell { .. } => (Kind::Connect, None, false),
             TransportError::Auth { hint, .. } | TransportError::HostKey { hint, .. } => {
                 (Kind::Auth, hint, false)
             }

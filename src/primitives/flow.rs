@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
@@ -459,7 +458,7 @@ pub(super) fn keep_off(ctx: &NativeCallContext<'_>, reason: &str, due: &str) -> 
     let Some((target, key, opener)) = lane.last_debt() else {
         return Err(wrong(ctx, "keep_off: nothing was switched off in this lane before"));
     };
-    let due_at = moment(due, &TimeZone::system());
+    let due_at = moment(due, &crate::zone::local());
     let due_ms = match due {
         due if due.is_empty() || due_at.is_some() => None,
         due => {

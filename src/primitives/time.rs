@@ -131,7 +131,7 @@ impl Query for Now {
     }
 
     fn ask(&self, cx: &Cx<'_>) -> Result<String> {
-        let now = cx.now().to_zoned(TimeZone::system());
+        let now = cx.now().to_zoned(crate::zone::local());
         if self.format.is_empty() {
             return Ok(now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
         }
@@ -244,7 +244,7 @@ impl Action for Open {
 
     fn look(&self, cx: &Cx<'_>) -> Result<Window> {
         let zone = if self.zone.is_empty() {
-            TimeZone::system()
+            crate::zone::local()
         } else {
             TimeZone::get(&self.zone).map_err(|_| {
                 Failure::input(format!("`{}` is no time zone", self.zone))
@@ -359,7 +359,7 @@ fn until(cx: &Cx<'_>, end: Timestamp, sit_out: bool, what: &str) -> Result<()> {
 }
 
 fn local(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    at.to_zoned(crate::zone::local()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// Waits a short time as a call of its own.

@@ -30,7 +30,7 @@ impl Style {
             width: 100,
             verbose: false,
             live: false,
-            zone: TimeZone::system(),
+            zone: crate::zone::local(),
         }
     }
 

@@ -54,7 +54,12 @@ impl Session {
         let on = each(&setup, &lane)?;
         let results =
             primitives::side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {
-                one(&on[index], command)
+                let answer = one(&on[index], command);
+                // What was changed there is cleaned up in the end; else nothing is wanted there any more.
+                if command.reads() {
+                    on[index].target().transport.close();
+                }
+                answer
             });
         let mut told = Vec::new();
         let mut stop = None;
@@ -97,7 +102,9 @@ fn each(setup: &Setup, lane: &Lane) -> Result<Vec<Lane>> {
 
 fn one(lane: &Lane, command: &AdHoc) -> Result<Answer> {
     let target = lane.target();
-    match prepare::reach_one(&target, &lane.run().cancel) {
+    // Only sudo needs a command of its own to tell its refusals from those of the command.
+    let reach = if target.sudo { prepare::reach_one } else { prepare::open };
+    match reach(&target, &lane.run().cancel) {
         Ok(()) => {}
         Err(_) if lane.run().cancel.is_cancelled() => return Err(Stop::Cancelled.into()),
         Err(SessionError::Failure(failure)) => return Err(failure.into()),

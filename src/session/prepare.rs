@@ -7,7 +7,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -270,7 +269,15 @@ pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
     reached.into_iter().flatten().collect()
 }
 
-/// Makes sure that a target can be reached.
+/// Makes the way to a target. A command must show whether it can be run there.
+pub(super) fn open(target: &Target, cancel: &Cancel) -> Result<(), SessionError> {
+    target
+        .transport
+        .open(cancel)
+        .map_err(|error| SessionError::Failure(Box::new(unreachable(&target.name, error))))
+}
+
+/// Makes sure that a target can be reached, and runs commands.
 pub(super) fn reach_one(target: &Target, cancel: &Cancel) -> Result<(), SessionError> {
     let name = &target.name;
     if name == "local" {
@@ -392,5 +399,5 @@ fn new_id(clock: &dyn Clock) -> String {
         tail.push(char::from(LETTERS[index]));
         number /= LETTERS.len() as u64;
     }
-    format!("{}-{tail}", clock.now().to_zoned(TimeZone::system()).strftime("%Y%m%d-%H%M"))
+    format!("{}-{tail}", clock.now().to_zoned(crate::zone::local()).strftime("%Y%m%d-%H%M"))
 }

@@ -17,6 +17,16 @@ pub enum Words {
     Shell(String),
 }
 
+/// What a shell does itself, and is not the same after; and its reserved words.
+const CHANGES_SHELL: &[&str] = &[
+    ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "coproc",
+    "declare", "disown", "do", "done", "elif", "else", "enable", "esac", "eval", "exec", "exit",
+    "export", "fc", "fg", "fi", "for", "function", "getopts", "hash", "if", "in", "jobs", "let",
+    "local", "logout", "newgrp", "popd", "pushd", "read", "readonly", "return", "select", "set",
+    "shift", "shopt", "source", "suspend", "then", "time", "times", "trap", "typeset", "ulimit",
+    "umask", "unset", "until", "wait", "while",
+];
+
 /// The line that follows sudo's password on standard input.
 const AFTER_PASSWORD: &str = "upgrade-host:begin";
 
@@ -219,6 +229,32 @@ impl Command {
     /// # Errors
     /// A fragment that names a word with a NUL, a bad variable name, or a secret with a line break.
     pub fn to_shell(&self) -> Result<(String, Vec<u8>), String> {
+        self.line(false)
+    }
+
+    /// Returns whether it is one simple command of plain words that leaves its shell as it was: then it needs no subshell.
+    pub(super) fn is_simple(&self) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_./:,+@%- ".contains(c);
+        let Words::Shell(text) = &self.words else { return false };
+        let alone = self.sudo.is_none()
+            && self.fence.is_none()
+            && self.dir.is_none()
+            && self.env.is_empty()
+            && self.secret_env.is_empty();
+        let first = text.split(' ').find(|word| !word.is_empty());
+        alone && text.chars().all(plain) && first.is_some_and(|word| !CHANGES_SHELL.contains(&word))
+    }
+
+    /// As [`Command::to_shell`], for a login shell that does what `sh` does and does nothing else: a script of ours runs in
+    /// it, not in one more.
+    ///
+    /// # Errors
+    /// As [`Command::to_shell`].
+    pub(super) fn to_plain_shell(&self) -> Result<(String, Vec<u8>), String> {
+        self.line(self.sudo.is_none())
+    }
+
+    fn line(&self, here: bool) -> Result<(String, Vec<u8>), String> {
         let mut line = String::new();
         let mut preamble = Vec::new();
         if self.sudo.as_ref().is_some_and(|sudo| sudo.password.is_some()) {
@@ -264,14 +300,20 @@ impl Command {
         match &self.words {
             Words::List(words) if words.is_empty() => return Err("the command is empty".to_owned()),
             Words::List(words) => {
-                line.push_str("exec ");
-                line.push_str(&join(words.iter().map(String::as_str))?);
+                if let Some((script, arguments)) = script(words).filter(|_| here) {
+                    line.push_str("{ set -- ");
+                    line.push_str(&join(arguments.iter().map(String::as_str))?);
+                    line.push_str("; ");
+                    line.push_str(script);
+                    line.push_str("\n}");
+                } else {
+                    line.push_str("exec ");
+                    line.push_str(&join(words.iter().map(String::as_str))?);
+                }
             }
-            Words::Shell(text) => {
-                // In a subshell of its own, so that `a || b` binds as written and not to our `&&`.
-                line.push_str("exec sh -c ");
-                line.push_str(&quote(text)?);
-            }
+            Words::Shell(text) if line.is_empty() => line = shell_line(text)?,
+            // In a shell of its own, so that `a || b` binds as written and not to our `&&`.
+            Words::Shell(text) => line.push_str(&own_shell(text)?),
         }
         let Some(sudo) = &self.sudo else { return Ok((line, preamble)) };
         let mut words = vec!["sudo".to_owned()];
@@ -290,6 +332,36 @@ impl Command {
         first.extend_from_slice(&preamble);
         Ok((format!("exec {}", join(words.iter().map(String::as_str))?), first))
     }
+}
+
+/// Takes the words of [`Command::script`] apart.
+fn script(words: &[String]) -> Option<(&String, &[String])> {
+    match words {
+        [shell, flag, script, name, arguments @ ..]
+            if shell == "sh" && flag == "-c" && name == "sh" =>
+        {
+            Some((script, arguments))
+        }
+        _ => None,
+    }
+}
+
+/// Returns a line that does what `text` says and is the last that its shell, or subshell, does. It has a shell of its own
+/// only if the text could tell: starting one takes about as long as a short command.
+///
+/// # Errors
+/// If there is a NUL in it.
+pub(super) fn shell_line(text: &str) -> Result<String, String> {
+    let own = own_shell(text)?;
+    // Without parameters it knows neither the process id nor the arguments of its shell; a file that it reads may.
+    let tells = text.contains(['$', '`']) || text.trim_start().starts_with('-');
+    let reads = |word: &str| matches!(word, "." | "source" | "eval" | "exec");
+    let words = || text.split(|c: char| !c.is_ascii_alphanumeric() && !"._-/=".contains(c));
+    if tells || words().any(reads) { Ok(own) } else { Ok(text.to_owned()) }
+}
+
+fn own_shell(text: &str) -> Result<String, String> {
+    Ok(format!("exec sh -c {}", quote(text)?))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -328,6 +400,67 @@ mod tests {
 
         assert_eq!(preamble, b"pw\nupgrade-host:begin\nb\n");
         assert!(line.starts_with("exec sudo -S -k -p '' -- sh -c "), "{line}");
+    }
+
+    #[test]
+    fn a_shell_line_has_a_shell_of_its_own_where_it_could_tell() {
+        for (text, plain) in [
+            ("true", true),
+            ("uptime -p; df -h / | tail -1 > /tmp/x && echo 'it is' \"so\"", true),
+            ("cat a.b ./c /etc/d.conf", true),
+            ("echo $$", false),
+            ("echo `id`", false),
+            (". /etc/profile", false),
+            ("true;. ./x", false),
+            ("eval true", false),
+            ("-x", false),
+        ] {
+            let line = Command::shell(text).to_shell().unwrap().0;
+            let own = format!("exec sh -c {}", quote(text).unwrap());
+            assert_eq!(line, if plain { text.to_owned() } else { own }, "{text}");
+        }
+        let mut elsewhere = Command::shell("true || false");
+        elsewhere.dir = Some("/".to_owned());
+        assert_eq!(elsewhere.to_shell().unwrap().0, "cd -- / && exec sh -c 'true || false'");
+        assert!(Command::shell("a\0b").to_shell().is_err());
+    }
+
+    #[test]
+    fn a_simple_command_leaves_its_shell_as_it_was() {
+        for (text, simple) in [
+            ("true", true),
+            (" /usr/bin/uptime -p", true),
+            ("systemctl is-active nginx.service", true),
+            ("exit 3", false),
+            ("while true", false),
+            (". ./x", false),
+            ("a=1 b", false),
+            ("a b; c", false),
+            ("echo $a", false),
+            ("echo 'a'", false),
+            ("", false),
+        ] {
+            assert_eq!(Command::shell(text).is_simple(), simple, "{text}");
+        }
+        assert!(!Command::list(["true"]).is_simple());
+        assert!(!Command { dir: Some("/".to_owned()), ..Command::shell("true") }.is_simple());
+    }
+
+    #[test]
+    fn a_plain_login_shell_runs_our_scripts_itself() {
+        let mut command = Command::script("echo \"$1 $#\"\nexit 3", ["a b", "c"]);
+        assert_eq!(command.to_shell().unwrap().0, "exec sh -c 'echo \"$1 $#\"\nexit 3' sh 'a b' c");
+        command.dir = Some("/".to_owned());
+        let line = command.to_plain_shell().unwrap().0;
+        let said = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!((said.stdout.as_slice(), said.status.code()), (&b"a b 2\n"[..], Some(3)));
+        command.dir = Some("/nowhere".to_owned());
+        let line = command.to_plain_shell().unwrap().0;
+        let said = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert!(said.stdout.is_empty() && !said.status.success());
+        // Another user has a shell of its own.
+        command.sudo = Some(Sudo { user: None, password: None });
+        assert_eq!(command.to_plain_shell(), command.to_shell());
     }
 
     #[test]

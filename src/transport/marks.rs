@@ -3,8 +3,6 @@
 
 use std::io::Read;
 
-use aho_corasick::AhoCorasick;
-
 /// The longest line that is waited for.
 const LONGEST: usize = 64 << 10;
 /// How much is kept of a line, and of how many lines: the target knows the mark, and may say what it likes.
@@ -27,16 +25,14 @@ pub(super) fn random() -> std::io::Result<String> {
 #[derive(Debug)]
 pub(super) struct Marks {
     mark: Vec<u8>,
-    find: AhoCorasick,
     /// The beginning of what may become a marked line.
     held: Vec<u8>,
     said: Vec<String>,
 }
 
 impl Marks {
-    pub(super) fn new(mark: &str) -> Result<Self, String> {
-        let find = AhoCorasick::new([mark]).map_err(|error| error.to_string())?;
-        Ok(Self { mark: mark.as_bytes().to_vec(), find, held: Vec::new(), said: Vec::new() })
+    pub(super) fn new(mark: &str) -> Self {
+        Self { mark: mark.as_bytes().to_vec(), held: Vec::new(), said: Vec::new() }
     }
 
     /// Returns what the marked lines said, in their order.
@@ -63,15 +59,16 @@ impl Marks {
             if self.end().is_some() {
                 return passed;
             }
-            let Some(found) = self.find.find(&bytes) else { break };
-            let after = &bytes[found.end()..];
+            let Some(start) = self.find(&bytes) else { break };
+            let end = start + self.mark.len();
+            let after = &bytes[end..];
             let Some(length) = after.iter().position(|byte| *byte == b'\n') else {
                 if after.len() > LONGEST {
                     // Not from our script.
                     passed.append(&mut bytes);
                     return passed;
                 }
-                self.held = bytes.split_off(found.start());
+                self.held = bytes.split_off(start);
                 passed.append(&mut bytes);
                 return passed;
             };
@@ -79,8 +76,8 @@ impl Marks {
             self.said.truncate(KEPT_LINES - 1);
             let line = &after[..length.min(KEPT_LINE)];
             self.said.push(String::from_utf8_lossy(line).trim().to_owned());
-            let rest = bytes.split_off(found.end() + length + 1);
-            passed.extend_from_slice(&bytes[..found.start()]);
+            let rest = bytes.split_off(end + length + 1);
+            passed.extend_from_slice(&bytes[..start]);
             bytes = rest;
         }
         // The mark may have been cut in the middle.
@@ -92,6 +89,19 @@ impl Marks {
         }
         passed.append(&mut bytes);
         passed
+    }
+
+    /// Returns where the mark begins. Its first byte is one that hardly any output has.
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        let first = *self.mark.first()?;
+        let mut from = 0;
+        loop {
+            let at = from + bytes[from..].iter().position(|byte| *byte == first)?;
+            if bytes[at..].starts_with(&self.mark) {
+                return Some(at);
+            }
+            from = at + 1;
+        }
     }
 
     /// Returns what was held back and did not become a marked line.
@@ -107,7 +117,7 @@ mod tests {
 
     #[test]
     fn marked_lines_are_taken_out() {
-        let mut marks = Marks::new("\u{1e}uh-1").unwrap();
+        let mut marks = Marks::new("\u{1e}uh-1");
         assert_eq!(marks.pass(b"motd\n\x1euh-1 42\nhello".to_vec()), b"motd\nhello");
         assert_eq!(marks.said, ["42"]);
         assert_eq!(marks.pass(b" \x1euh".to_vec()), b" ");
@@ -119,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_target_cannot_make_us_keep_what_it_says_without_end() {
-        let mut marks = Marks::new("\u{1e}uh-1").unwrap();
+        let mut marks = Marks::new("\u{1e}uh-1");
         marks.pass(b"\x1euh-1 first\n".to_vec());
         for _ in 0..1000 {
             marks.pass([b"\x1euh-1 ".to_vec(), vec![b'x'; 60_000], b"\n".to_vec()].concat());
@@ -138,7 +148,7 @@ mod tests {
             whole.extend_from_slice(b"\x1euh-77777777777 9\n");
             whole.extend_from_slice(&before);
             whole.extend_from_slice(b"\x1euh-77777777777 end 0\nrest");
-            let mut marks = Marks::new("\u{1e}uh-77777777777").unwrap();
+            let mut marks = Marks::new("\u{1e}uh-77777777777");
             let mut seen = Vec::new();
             let mut rest = &whole[..];
             for cut in cuts {

@@ -157,6 +157,12 @@ pub enum TransportError {
         /// The exact line to add, or whom to ask.
         hint: Option<String>,
     },
+    /// The server runs no commands as they are asked for. Nothing was started, and trying again is no use.
+    #[error("{target} did not run the command as asked (no POSIX shell, or a forced command)")]
+    NoShell {
+        /// The target's name.
+        target: String,
+    },
     /// The connection broke while something was under way; whether it happened is not known.
     #[error("lost the connection to {target}: {why}")]
     Lost {
@@ -199,6 +205,17 @@ pub trait Transport: Send + Sync + fmt::Debug {
         cancel: &Cancel,
         watch: Watch<'_>,
     ) -> Result<Exit, TransportError>;
+
+    /// Makes the way to the target, unless it stands. Nothing is run there.
+    ///
+    /// # Errors
+    /// Why it cannot be reached; see [`TransportError`].
+    fn open(&self, _cancel: &Cancel) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    /// Lets the way to the target go while nobody needs it; whoever does makes it again.
+    fn close(&self) {}
 
     /// Opens a TCP connection to `host:port` as seen from the target.
     ///

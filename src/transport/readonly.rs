@@ -22,6 +22,14 @@ impl Transport for ReadOnly {
         self.0.exec(command, cancel, watch)
     }
 
+    fn open(&self, cancel: &Cancel) -> Result<(), TransportError> {
+        self.0.open(cancel)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
     fn connect(
         &self,
         host: &str,

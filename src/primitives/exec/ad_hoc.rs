@@ -34,6 +34,11 @@ impl AdHoc {
         Self { job: Job::plain(words), reads }
     }
 
+    /// Returns whether it is taken to change nothing.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
     /// Returns the script that does the same on the current target. A failure is a result, not the end.
     pub fn code(&self) -> String {
         let (verb, words) = match &self.job.words {

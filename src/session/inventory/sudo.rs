@@ -35,6 +35,14 @@ impl Transport for Sudo {
         self.inner.exec(&command.clone().sudo(Some(self.sudo.clone())), cancel, watch)
     }
 
+    fn open(&self, cancel: &Cancel) -> Result<(), TransportError> {
+        self.inner.open(cancel)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+
     fn connect(
         &self,
         host: &str,

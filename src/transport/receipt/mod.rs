@@ -7,9 +7,9 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::command::{Command, Sudo, Words};
+use super::command::{Command, Sudo, Words, shell_line};
 use super::marks::{Marks, mark};
-use super::quote::{join, quote};
+use super::quote::join;
 use super::{Cancel, Ended, Exit, Stream, Transport, TransportError, Watch};
 use crate::failpoint::{Spot, passed};
 
@@ -143,7 +143,7 @@ pub fn look(
         .sudo(sudo)
         .timeout(Some(SMALL));
     let exit = transport.exec(&command.reading(), cancel, &mut |_, _| {})?;
-    let mut marks = Marks::new(&mark).map_err(TransportError::Invalid)?;
+    let mut marks = Marks::new(&mark);
     marks.pass(exit.stdout.clone());
     match marks.said().first() {
         Some(line) => Ok(Said::read(line).found()),
@@ -276,7 +276,7 @@ pub fn run(
             launch: *seen,
             follow: *seen,
             seen,
-            marks: Marks::new(&mark).map_err(TransportError::Invalid)?,
+            marks: Marks::new(&mark),
             state: Follow::No,
             launched: None,
         };
@@ -497,7 +497,7 @@ fn ended(
     cancel: &Cancel,
 ) -> Result<(), TransportError> {
     let exit = transport.exec(ending, cancel, &mut |_, _| {})?;
-    let mut marks = Marks::new(mark).map_err(TransportError::Invalid)?;
+    let mut marks = Marks::new(mark);
     marks.pass(exit.stdout.clone());
     if marks.said().first().is_some_and(|said| said == "gone") {
         return Ok(());
@@ -514,10 +514,7 @@ fn ended(
 /// The command that launches another. Environment, directory, secrets and user are set around the launcher.
 fn launcher(command: &Command, at: &At, mark: &str, seen: Seen) -> Result<Command, TransportError> {
     let line = match &command.words {
-        // In a shell of its own, which sees nothing of ours.
-        Words::Shell(line) => {
-            format!("exec sh -c {}", quote(line).map_err(TransportError::Invalid)?)
-        }
+        Words::Shell(line) => shell_line(line).map_err(TransportError::Invalid)?,
         Words::List(words) if words.is_empty() => {
             return Err(TransportError::Invalid("the command is empty".to_owned()));
         }

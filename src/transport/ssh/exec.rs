@@ -27,13 +27,32 @@ const START_GRACE: Duration = Duration::from_secs(10);
 /// How long ending a group may take in all: it gives 5 s to TERM and 3 s to KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 
-/// `$1` mark, `$2` command line, `$3` something if standard output is the command's alone. The shell itself says nothing on standard error ("Killed"), the command does. Its first
-/// line is read by [`Served`]; all of it is builtins, so that it costs no process.
-const LEADER: &str = "exec 3>&2 2>/dev/null; \
-                      read -r uh_b </proc/sys/kernel/random/boot_id; read -r uh_s </proc/$PPID/stat; \
-                      echo \"$1 $$ $PPID ${uh_b:--} ${uh_s##*) }\" >&3; unset uh_b uh_s; \
-                      (exec 2>&3 3>&-; eval \"$2\"); r=$?; \
-                      [ \"$3\" ] || echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r";
+/// `$1` mark, `$2` command line, `$3` something if standard output is the command's alone. The shell itself says nothing on standard error ("Killed"), the command does; all of it
+/// is builtins, so that it costs no process but that of the command. `$first` is what it says first, `$run` how it runs
+/// the command.
+macro_rules! leader {
+    ($first:literal, $run:literal) => {
+        concat!(
+            "exec 3>&2 2>/dev/null; ",
+            $first,
+            " >&3; ",
+            $run,
+            "; r=$?; ",
+            "[ \"$3\" ] || echo \"$1 end $r\"; echo \"$1 end $r\" >&3; exit $r"
+        )
+    };
+}
+
+/// The first of a connection: it also says who serves it, which [`Served`] reads.
+const FIRST: &str = leader!(
+    "read -r uh_b </proc/sys/kernel/random/boot_id; read -r uh_s </proc/$PPID/stat; \
+     echo \"$1 $$ $PPID ${uh_b:--} ${uh_s##*) } ${SHELL:--}\"",
+    "unset uh_b uh_s; (exec 2>&3 3>&-; eval \"$2\")"
+);
+/// Any later one.
+const LATER: &str = leader!("echo \"$1 $$\"", "(exec 2>&3 3>&-; eval \"$2\")");
+/// Any later one that is simple.
+const SIMPLE: &str = leader!("echo \"$1 $$\"", "eval \"$2\" 2>&3 3>&-");
 
 /// `$1` process group.
 const END_GROUP: &str = concat!(
@@ -210,17 +229,26 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn start(over: &'a Arc<Link>, command: &Command, urgent: bool) -> Result<Self, TransportError> {
-        let (script, mut stdin) = command.to_shell().map_err(TransportError::Invalid)?;
+        let served = over.served.get();
+        let plain = served.is_some_and(|served| served.plain_shell);
+        let shell =
+            if plain && command.launcher { Command::to_plain_shell } else { Command::to_shell };
+        let (script, mut stdin) = shell(command).map_err(TransportError::Invalid)?;
         stdin.extend_from_slice(&command.stdin);
         let mark =
             mark().map_err(|error| TransportError::Invalid(format!("/dev/urandom: {error}")))?;
-        let line = if command.launcher {
-            script
-        } else {
-            let alone = if command.streams.is_some() { "alone" } else { "" };
-            let words = ["exec", "sh", "-c", LEADER, "sh", &mark, &script, alone];
-            join(words).map_err(TransportError::Invalid)?
+        let alone = if command.streams.is_some() { "alone" } else { "" };
+        let later = if command.is_simple() { SIMPLE } else { LATER };
+        let line = match (command.launcher, served) {
+            (true, _) => Ok(script),
+            // The login shell can do it itself: starting another takes about as long as a short command.
+            (false, Some(_)) if plain => {
+                join(["set", "--", &mark, &script, alone]).map(|set| format!("{set}; {later}"))
+            }
+            (false, Some(_)) => join(["exec", "sh", "-c", later, "sh", &mark, &script, alone]),
+            (false, None) => join(["exec", "sh", "-c", FIRST, "sh", &mark, &script, alone]),
         };
+        let line = line.map_err(TransportError::Invalid)?;
         if let Some(streams) = &command.streams {
             for fd in [&streams.input, &streams.output] {
                 rustix::io::ioctl_fionbio(fd, true).map_err(|error| {
@@ -240,8 +268,7 @@ impl<'a> Running<'a> {
             refusals: 0,
         };
         over.start(Job::Exec(job));
-        let marks = || Marks::new(&mark).map_err(TransportError::Invalid);
-        let (out, err) = (marks()?, marks()?);
+        let (out, err) = (Marks::new(&mark), Marks::new(&mark));
         let (launcher, joined) = (command.launcher, command.streams.is_some());
         Ok(Self { link: over, mark, shared, events, out, err, closed: None, launcher, joined })
     }
@@ -313,12 +340,11 @@ impl<'a> Running<'a> {
         if status != 0 || self.launcher {
             return Next::Ended(Ended::Code(status));
         }
-        let why = if self.err.said().is_empty() {
-            "the server did not run the command as asked (no POSIX shell, or a forced command)"
-        } else {
-            "the command's end was not reported"
-        };
-        Next::Trouble(lost(self.link, why).into())
+        if self.err.said().is_empty() {
+            let target = self.link.name().to_owned();
+            return Next::Trouble(TransportError::NoShell { target }.into());
+        }
+        Next::Trouble(lost(self.link, "the command's end was not reported").into())
     }
 
     fn broken(&self) -> Trouble {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::base64;
-use super::known_hosts::{Known, Marker, Verdict, glob};
+use super::known_file::{KnownFile, glob};
+use super::known_hosts::{Known, Marker, Verdict};
 
 /// A name in the first line, and a file in the others: each line is read or warned about, and a key that is revoked is
 /// never taken.
@@ -17,7 +18,7 @@ pub fn fuzz(bytes: &[u8]) {
     };
     let name = String::from_utf8_lossy(name);
     let mut known = Known::default();
-    known.add(Path::new("known_hosts"), file, &name);
+    known.add(Path::new("known_hosts"), &KnownFile::parse(file), &name);
     let lines = file.split(|byte| *byte == b'\n').count();
     assert!(known.entries.len() + known.warnings.len() <= lines);
     assert!(known.key_types().len() <= known.entries.len());

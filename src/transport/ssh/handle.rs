@@ -187,6 +187,17 @@ impl Transport for Ssh {
         })
     }
 
+    fn open(&self, cancel: &Cancel) -> Result<(), TransportError> {
+        self.connect_now(cancel)
+    }
+
+    fn close(&self) {
+        // Whoever connects at this moment needs it.
+        if let Ok(mut slot) = self.0.slot.try_lock() {
+            *slot = None;
+        }
+    }
+
     fn connect(
         &self,
         host: &str,

@@ -39,6 +39,14 @@ pub(super) struct Unlocked {
     pub(super) passphrase: Option<Secret>,
 }
 
+impl Unlocked {
+    /// Returns the public key as a line, if it can be told without decrypting anything.
+    pub(super) fn public_line(&self) -> Option<String> {
+        let blob = public_of(self.text.reveal()).filter(|_| self.passphrase.is_none())?;
+        Some(format!("{} {}", blob_type(&blob)?, base64::encode(&blob)))
+    }
+}
+
 /// By file: what is unlocked, and the digest of the file that it came from.
 type AllUnlocked = HashMap<PathBuf, ([u8; 32], Unlocked)>;
 

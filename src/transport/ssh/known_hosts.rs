@@ -1,12 +1,9 @@
-//! Files of known host keys, as `sshd(8)` describes them: lists, globs, negation, hashed names, ports and markers.
-//! A line that cannot be read is a warning, never a reason to ignore the others.
+//! What the files of known host keys say of one host. A line that cannot be read is a warning, never a reason to ignore
+//! the others.
 
 use std::path::{Path, PathBuf};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-
-use super::base64;
+use super::known_file::KnownFile;
 
 /// What a line says of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +53,8 @@ impl Known {
     pub(super) fn read(files: &[PathBuf], name: &str) -> Self {
         let mut known = Self::default();
         for file in files {
-            match std::fs::read(file) {
-                Ok(bytes) => known.add(file, &bytes, name),
+            match KnownFile::read(file) {
+                Ok(read) => known.add(file, &read, name),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => known.warnings.push(format!("{}: {error}", file.display())),
             }
@@ -65,27 +62,17 @@ impl Known {
         known
     }
 
-    pub(super) fn add(&mut self, file: &Path, bytes: &[u8], name: &str) {
-        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let text = String::from_utf8_lossy(line);
-            let text = text.trim();
-            if text.is_empty() || text.starts_with('#') {
-                continue;
-            }
-            match parse(text) {
-                Ok(parsed) if matches(parsed.names, name) => self.entries.push(Entry {
-                    marker: parsed.marker,
-                    key_type: parsed.key_type.to_owned(),
-                    key: parsed.key,
-                    file: file.to_owned(),
-                    line: index + 1,
-                }),
-                Ok(_) => {}
-                Err(why) => {
-                    self.warnings.push(format!("{}:{}: {why}", file.display(), index + 1));
-                }
-            }
-        }
+    /// Adds what a file says of `name`.
+    pub(super) fn add(&mut self, path: &Path, file: &KnownFile, name: &str) {
+        self.entries.extend(file.find(name).map(|line| Entry {
+            marker: line.marker,
+            key_type: line.key_type.clone(),
+            key: line.key.clone(),
+            file: path.to_owned(),
+            line: line.number,
+        }));
+        let warning = |(number, why): &(usize, &str)| format!("{}:{number}: {why}", path.display());
+        self.warnings.extend(file.bad.iter().map(warning));
     }
 
     /// Judges the key that the host has shown.
@@ -122,91 +109,10 @@ impl Known {
     }
 }
 
-struct Line<'a> {
-    marker: Marker,
-    names: &'a str,
-    key_type: &'a str,
-    key: Vec<u8>,
-}
-
-fn parse(text: &str) -> Result<Line<'_>, &'static str> {
-    let mut words = text.split_ascii_whitespace().peekable();
-    let marker = match words.peek() {
-        Some(&"@revoked") => Marker::Revoked,
-        Some(&"@cert-authority") => Marker::Authority,
-        Some(word) if word.starts_with('@') => return Err("a marker that is not known"),
-        _ => Marker::Plain,
-    };
-    if marker != Marker::Plain {
-        words.next();
-    }
-    let names = words.next().ok_or("no host name")?;
-    let key_type = words.next().ok_or("no key type")?;
-    let key = words.next().and_then(base64::decode).ok_or("no readable key")?;
-    if blob_type(&key) != Some(key_type) {
-        return Err("a key that is not of the type the line says");
-    }
-    Ok(Line { marker, names, key_type, key })
-}
-
 /// Returns the type that the key itself carries.
 pub(super) fn blob_type(key: &[u8]) -> Option<&str> {
     let length = u32::from_be_bytes(key.get(..4)?.try_into().ok()?);
     std::str::from_utf8(key.get(4..4usize.checked_add(usize::try_from(length).ok()?)?)?).ok()
-}
-
-/// Returns whether a comma list of patterns names the host: one pattern must match, and no negated one may.
-fn matches(patterns: &str, name: &str) -> bool {
-    if let Some(hashed) = patterns.strip_prefix("|1|") {
-        return matches_hash(hashed, name).unwrap_or(false);
-    }
-    let name = name.to_ascii_lowercase();
-    let mut found = false;
-    for pattern in patterns.split(',') {
-        let (negated, pattern) = match pattern.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, pattern),
-        };
-        if glob(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes()) {
-            if negated {
-                return false;
-            }
-            found = true;
-        }
-    }
-    found
-}
-
-fn matches_hash(hashed: &str, name: &str) -> Option<bool> {
-    let (salt, digest) = hashed.split_once('|')?;
-    let mut mac = Hmac::<Sha1>::new_from_slice(&base64::decode(salt)?).ok()?;
-    mac.update(name.to_ascii_lowercase().as_bytes());
-    Some(mac.verify_slice(&base64::decode(digest)?).is_ok())
-}
-
-/// Matches `*` and `?`, in time proportional to the product of the lengths at worst.
-pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                p = at + 1;
-                t = from + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// Returns the name under which a host is looked up.
@@ -265,6 +171,7 @@ pub(super) fn append(file: &Path, line: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::base64;
     use super::*;
     use proptest::prelude::*;
 
@@ -281,42 +188,11 @@ mod tests {
 
     fn known(text: &str, name: &str) -> Known {
         let mut known = Known::default();
-        known.add(Path::new("known_hosts"), text.as_bytes(), name);
+        known.add(Path::new("known_hosts"), &KnownFile::parse(text.as_bytes()), name);
         known
     }
 
     const ED: &str = "ssh-ed25519";
-
-    #[test]
-    fn names_match_as_openssh_matches_them() {
-        // `ssh-keygen -H` made the hashed names.
-        let hashed = "|1|5QpE57UXNZx2K2g/BL5/TP9YMnM=|pv5c98xXHPZpw7Re7kd+mSZi2Js=";
-        for (patterns, name, expected) in [
-            ("obs1", "obs1", true),
-            ("OBS1", "obs1", true),
-            ("obs1", "obs10", false),
-            ("a,obs1,b", "obs1", true),
-            ("obs?", "obs1", true),
-            ("obs?", "obs", false),
-            ("*.example.org", "obs1.example.org", true),
-            ("*.example.org", "example.org", false),
-            ("*", "", true),
-            ("*a*b*", "xxaxxbxx", true),
-            ("*a*b", "xxaxxbxx", false),
-            ("*.example.org,!bad.example.org", "bad.example.org", false),
-            ("!bad.example.org,*.example.org", "good.example.org", true),
-            ("!other", "obs1", false),
-            ("obs1", "[obs1]:2222", false),
-            ("[obs1]:2222", "[obs1]:2222", true),
-            ("[10.0.0.*]:2222", "[10.0.0.7]:2222", true),
-            (hashed, "192.168.1.61", true),
-            (hashed, "192.168.1.62", false),
-            ("|1|garbage", "garbage", false),
-            ("|1|!!|!!", "", false),
-        ] {
-            assert_eq!(matches(patterns, name), expected, "{patterns} {name}");
-        }
-    }
 
     #[test]
     fn names_match_as_ssh_keygen_finds_them() {
@@ -441,14 +317,14 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), name in ".*") {
             let mut known = Known::default();
-            known.add(Path::new("f"), &bytes, &name);
+            known.add(Path::new("f"), &KnownFile::parse(&bytes), &name);
             known.judge(ED, &bytes);
         }
 
         #[test]
         fn nearly_good_lines_do_not_panic(text in "(@revoked |@cert-authority |@)?[!*?a-c,|1=]{0,20} ssh-[a-z0-9]{0,8} [A-Za-z0-9+/=]{0,40}", name in "[a-c*?]{0,8}") {
             let mut known = Known::default();
-            known.add(Path::new("f"), text.as_bytes(), &name);
+            known.add(Path::new("f"), &KnownFile::parse(text.as_bytes()), &name);
         }
     }
 }

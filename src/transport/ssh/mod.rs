@@ -32,6 +32,7 @@ mod fuzz;
 mod handle;
 mod host_key;
 mod keys;
+mod known_file;
 mod known_hosts;
 mod orphan;
 mod reactor;

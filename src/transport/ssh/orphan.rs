@@ -47,14 +47,19 @@ done
 "#;
 
 /// Who serves a connection at the other side, as the leader of a command says it in its first line:
-/// `GROUP PARENT BOOT-ID STAT…`, the last being what `/proc/PARENT/stat` holds from the third field on.
+/// `GROUP PARENT BOOT-ID STAT… SHELL`, the last but one being what `/proc/PARENT/stat` holds from the third field on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Served {
     /// The server process and when it started, in the kernel's ticks; none where that cannot be read.
     process: Option<(u32, u64)>,
     /// The boot id of the machine.
     pub(super) boot: Option<String>,
+    /// Whether the login shell is one that reads no files of the user's and understands what we say to `sh`.
+    pub(super) plain_shell: bool,
 }
+
+/// The login shells that are plain. With bash, a file of the user's may have redefined what our lines are made of.
+const PLAIN: [&str; 5] = ["/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/ash"];
 
 impl Served {
     /// Reads the first line of a leader; none if it is something else.
@@ -66,7 +71,8 @@ impl Served {
             word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
         });
         let started = words.nth(19).and_then(|word| word.parse().ok());
-        Some(Self { process: parent.zip(started), boot: boot.map(str::to_owned) })
+        let plain_shell = words.next_back().is_some_and(|shell| PLAIN.contains(&shell));
+        Some(Self { process: parent.zip(started), boot: boot.map(str::to_owned), plain_shell })
     }
 }
 
@@ -148,13 +154,16 @@ mod tests {
     fn the_first_line_tells_who_serves() {
         let boot = "0a1b2c3d-0000-4000-8000-0123456789ab";
         let stat = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 99 100";
-        let served = Served::read(&format!("12 34 {boot} {stat}")).unwrap();
+        let served = Served::read(&format!("12 34 {boot} {stat} /bin/sh")).unwrap();
         assert_eq!(served.process, Some((34, 4711)));
         assert_eq!(served.boot.as_deref(), Some(boot));
+        assert!(served.plain_shell);
+        let served = Served::read(&format!("12 34 {boot} {stat} /bin/bash")).unwrap();
+        assert!(!served.plain_shell);
         // Where /proc is not readable, or what it says is no boot id.
-        let served = Served::read("12 34 - ").unwrap();
-        assert_eq!(served, Served { process: None, boot: None });
-        assert_eq!(Served::read("12").unwrap(), Served { process: None, boot: None });
+        let nothing = Served { process: None, boot: None, plain_shell: false };
+        assert_eq!(Served::read("12 34 -  -").unwrap(), nothing);
+        assert_eq!(Served::read("12").unwrap(), nothing);
         assert_eq!(Served::read("end 0"), None);
     }
 }

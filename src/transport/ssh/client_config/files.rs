@@ -169,7 +169,7 @@ impl Said {
                 let entry = entry.file_name();
                 let entry = entry.to_string_lossy();
                 (!entry.starts_with('.') || name.starts_with('.'))
-                    && super::super::known_hosts::glob(name.as_bytes(), entry.as_bytes())
+                    && super::super::known_file::glob(name.as_bytes(), entry.as_bytes())
             })
             .map(|entry| entry.path())
             .collect();

@@ -101,6 +101,51 @@ fn a_banner_and_a_message_of_the_day_are_no_output() {
 }
 
 #[test]
+fn a_plain_login_shell_leads_commands_itself() {
+    use crate::transport::receipt::{self, At, Launched, Seen};
+
+    let Some(sshd) = Sshd::start("SetEnv SHELL=/bin/sh SHLVL=5") else { return };
+    let ssh = sshd.ssh();
+    let cancel = Cancel::new();
+    // What leads a command is its parent. The first one asks who it is. The mark is further behind, and no output.
+    let parent = Command::list(["sh", "-c", "head -c 14 /proc/$PPID/cmdline | tr '\\0' ' '"]);
+    assert!(exec(&ssh, &parent).unwrap().out().starts_with("sh -c exec 3"));
+    let led = exec(&ssh, &parent).unwrap().out();
+    assert!(led.contains("-c set --"), "{led}");
+
+    // A simple command has no subshell, and all the same its own output, error output and status.
+    let exit = exec(&ssh, &Command::shell("ls /nowhere / -d")).unwrap();
+    assert_eq!((exit.out().as_str(), exit.ended), ("/\n", Ended::Code(2)));
+    assert!(String::from_utf8_lossy(&exit.stderr).contains("/nowhere"));
+    let exit = exec(&ssh, &Command::shell("no-such-program-here")).unwrap();
+    assert_eq!(exit.ended, Ended::Code(127));
+    assert!(String::from_utf8_lossy(&exit.stderr).contains("not found"));
+    let exit = exec(&ssh, &Command::shell("cat -").stdin("in")).unwrap();
+    assert_eq!((exit.out().as_str(), exit.ended), ("in", Ended::Code(0)));
+    let slow = Command::shell("sleep 300").timeout(Some(Duration::from_millis(300)));
+    assert!(matches!(exec(&ssh, &slow), Err(TransportError::Timeout { .. })));
+
+    works(&ssh);
+    let run = format!("test-plain-{}", std::process::id());
+    let dir = receipt::prepare(&ssh, &run, None, &cancel).unwrap().unwrap();
+    let mut out = Vec::new();
+    let line = "cat; head -c 16 /proc/$PPID/cmdline | tr '\\0' ' '; exit 4";
+    let line = Command::shell(line).stdin("in ");
+    let at = At { dir: dir.clone(), call: "c-1".to_owned() };
+    for _ in 0..2 {
+        out.clear();
+        let seen = &mut Seen::default();
+        let launched = receipt::run(&ssh, &line, &at, seen, &cancel, &mut |_, bytes| {
+            out.extend_from_slice(bytes);
+        });
+        assert!(matches!(launched, Ok(Launched::Ended(Ended::Code(4)))), "{launched:?}");
+        let said = String::from_utf8_lossy(&out);
+        assert!(said.starts_with("in ") && said.contains("-c { set --"), "{said}");
+    }
+    exec(&ssh, &Command::list(["rm", "-rf", &dir])).unwrap();
+}
+
+#[test]
 fn a_forced_command_is_told_and_not_taken_for_ours() {
     for force in ["ForceCommand echo forced", "ForceCommand internal-sftp", "ForceCommand false"] {
         let Some(sshd) = Sshd::start(force) else { return };
