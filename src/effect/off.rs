@@ -46,13 +46,16 @@ pub(super) struct Off {
     hidden_by: Option<String>,
     /// The call under way that is about this very thing, and looks at it by itself.
     claimed_by: Option<CallKey>,
+    /// The call that is to switch it on again: it need not be off any more, but may still be, and hide others.
+    closing: Option<CallKey>,
 }
 
 impl Off {
     /// Returns whether it must be off and may be on.
     fn is_in_doubt(&self, boot: &str) -> bool {
         let may_be_on = self.again.is_some() || self.boot.as_ref().is_some_and(|was| was != boot);
-        self.through && may_be_on && self.hidden_by.is_none() && self.claimed_by.is_none()
+        let left_alone = [&self.claimed_by, &self.closing].into_iter().any(Option::is_some);
+        self.through && may_be_on && self.hidden_by.is_none() && !left_alone
     }
 }
 
@@ -70,8 +73,27 @@ struct State {
 
 impl State {
     fn begin(&mut self, off: Off) {
-        self.all.retain(|other| other.call != off.call);
+        let same = |other: &Off| other.target == off.target && other.debt.key == off.debt.key;
+        self.all
+            .retain(|other| other.call != off.call && !(same(other) && other.closing.is_some()));
         self.all.push(off);
+    }
+
+    /// Takes note that a call is about to switch something on again.
+    fn closes(&mut self, target: &str, key: &str, call: &CallKey) {
+        let all = self.all.iter_mut();
+        for off in all.filter(|off| off.target == target && off.debt.key == key) {
+            off.closing = Some(call.clone());
+        }
+    }
+
+    /// Takes note that a call is through, which may be one that switched something on again.
+    fn closed_by(&mut self, call: &CallKey) {
+        let closed = self.all.iter().filter(|off| off.closing.as_ref() == Some(call));
+        let closed: Vec<_> = closed.map(|off| (off.target.clone(), off.debt.key.clone())).collect();
+        for (target, key) in closed {
+            self.close(&target, &key);
+        }
     }
 
     fn find(&mut self, call: &CallKey) -> Option<&mut Off> {
@@ -120,8 +142,10 @@ impl SwitchedOff {
                         off.again = Some(boot.clone().unwrap_or_default());
                     }
                 }
-                Body::Intent { target, closes: Some(key), .. }
-                | Body::Call { target, closes: Some(key), outcome: Outcome::Done { .. }, .. }
+                Body::Intent { call, target, closes: Some(key), .. } => {
+                    state.closes(target, key, call);
+                }
+                Body::Call { target, closes: Some(key), outcome: Outcome::Done { .. }, .. }
                 | Body::Deadman {
                     target,
                     key: Some(key),
@@ -133,7 +157,10 @@ impl SwitchedOff {
                         state.begin(off);
                     }
                 }
-                Body::Outcome { call, outcome: Outcome::Done { .. } } => state.through(call, None),
+                Body::Outcome { call, outcome: Outcome::Done { .. } } => {
+                    state.closed_by(call);
+                    state.through(call, None);
+                }
                 _ => {}
             }
         }
@@ -147,8 +174,8 @@ impl SwitchedOff {
     /// Takes note of an intent: to switch something off, or on again, after which it need not be off any more.
     pub(super) fn begins(&self, intent: &Body) {
         let mut state = self.state();
-        if let Body::Intent { target, closes: Some(key), .. } = intent {
-            state.close(target, key);
+        if let Body::Intent { call, target, closes: Some(key), .. } = intent {
+            state.closes(target, key, call);
         }
         let Some(off) = Off::of(intent) else { return };
         state.boots.entry(off.target.clone()).or_insert_with(|| off.boot.clone());
@@ -216,7 +243,9 @@ impl SwitchedOff {
     #[cfg(test)]
     pub(crate) fn must_be_off(&self, target: &str) -> Vec<String> {
         let state = self.state();
-        let sure = state.of(target).filter(|off| off.through && off.claimed_by.is_none());
+        let sure = state
+            .of(target)
+            .filter(|off| off.through && off.claimed_by.is_none() && off.closing.is_none());
         sure.map(|off| off.debt.key.clone()).collect()
     }
 
@@ -262,6 +291,7 @@ impl Off {
             again: None,
             hidden_by: None,
             claimed_by: None,
+            closing: None,
         })
     }
 }
