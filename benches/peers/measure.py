@@ -132,9 +132,13 @@ def _signal(pid: int, kind: int) -> None:
 def children(pid: int) -> list[int]:
     """The direct children of a process, of all its threads."""
     found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it has ended
+        return []
+    for task in tasks:
         try:
-            found += [int(word) for word in task.read_text().split()]
+            found += [int(word) for word in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
         except OSError:
             pass
     return found
