@@ -101,6 +101,13 @@ struct Inner {
     state: Mutex<State>,
 }
 
+impl Inner {
+    fn new(run: Arc<Run>, name: String, home: Arc<Target>, state: State, undoing: bool) -> Self {
+        let (takes_back, aside, state) = (None, None, Mutex::new(state));
+        Self { run, name, undoing, takes_back, aside, home, state }
+    }
+}
+
 /// A lane. Clones are the same lane.
 #[derive(Clone)]
 pub struct Lane(Arc<Inner>);
@@ -123,15 +130,9 @@ impl Lane {
         let (steps, apps) = (here.steps.clone(), here.apps.clone());
         drop(here);
         let state = State { steps, apps, ..State::default() };
-        Self(Arc::new(Inner {
-            run: Arc::clone(self.run()),
-            name: self.0.name.clone(),
-            undoing: self.0.undoing,
-            takes_back: None,
-            aside: Some(boot.to_owned()),
-            home: self.target(),
-            state: Mutex::new(state),
-        }))
+        let name = self.0.name.clone();
+        let inner = Inner::new(Arc::clone(self.run()), name, self.target(), state, self.0.undoing);
+        Self(Arc::new(Inner { aside: Some(boot.to_owned()), ..inner }))
     }
 
     /// Returns the boot of the target in which this lane switches something off again, if that is what it does.
@@ -140,8 +141,7 @@ impl Lane {
     }
 
     fn make(run: Arc<Run>, name: String, target: Arc<Target>, state: State, undoing: bool) -> Self {
-        let (takes_back, aside, state) = (None, None, Mutex::new(state));
-        Self(Arc::new(Inner { run, name, undoing, takes_back, aside, home: target, state }))
+        Self(Arc::new(Inner::new(run, name, target, state, undoing)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -254,15 +254,7 @@ impl Lane {
     fn back(&self, of: &CallKey, target: Arc<Target>) -> Inner {
         let apps = self.state().apps.clone();
         let state = State { steps: vec!["undo".to_owned()], apps, ..State::default() };
-        Inner {
-            run: Arc::clone(&self.0.run),
-            name: format!("undo {of}"),
-            undoing: true,
-            takes_back: None,
-            aside: None,
-            home: target,
-            state: Mutex::new(state),
-        }
+        Inner::new(Arc::clone(&self.0.run), format!("undo {of}"), target, state, true)
     }
 
     /// Remembers something to take back. A lane that undoes remembers nothing.

@@ -27,9 +27,9 @@ const START_GRACE: Duration = Duration::from_secs(10);
 /// How long ending a group may take in all: it gives 5 s to TERM and 3 s to KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 
-/// `$1` mark, `$2` command line, `$3` something if standard output is the command's alone. The shell itself says nothing on standard error ("Killed"), the command does; all of it
-/// is builtins, so that it costs no process but that of the command. `$first` is what it says first, `$run` how it runs
-/// the command.
+/// `$1` mark, `$2` command line, `$3` something if standard output is the command's alone. The shell itself says nothing
+/// on standard error ("Killed"), the command does; all of it is builtins, so that it costs no process but that of the
+/// command. `$first` is what it says first, `$run` how it runs the command.
 macro_rules! leader {
     ($first:literal, $run:literal) => {
         concat!(
