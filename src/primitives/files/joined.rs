@@ -2,7 +2,7 @@
 //! slow holds the other side back.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::transport::{Command, Exit, Streams};
 
 /// How often progress is told at most.
 const TELL: Duration = Duration::from_millis(200);
+/// How much is held in memory.
+const PIECE: usize = 256 << 10;
 
 /// The direction of a stream, as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ fn join<T: Send>(
         )
     };
     let (ours, theirs) = UnixStream::pair().map_err(wrong)?;
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(wrong)?;
+    let null = null().map_err(wrong)?;
     let streams = match way {
         Way::There => Streams::new(theirs, null),
         Way::Back => Streams::new(null, theirs),
@@ -73,6 +75,33 @@ fn join<T: Send>(
         let done = other.join().map_err(|_| Failure::new(Kind::Unknown, "a transfer broke off"))?;
         Ok((ended?, done))
     })
+}
+
+/// Opens what stands for the direction that nothing goes in.
+pub(super) fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
+}
+
+/// Moves bytes, of which `done` are there already, until `from` has no more; returns how many there are then.
+pub(super) fn pump(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    mut done: u64,
+    mut teller: Teller<'_>,
+) -> io::Result<u64> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece)? {
+            0 => break,
+            count => {
+                to.write_all(&piece[..count])?;
+                done += count as u64;
+                teller.tell(done);
+            }
+        }
+    }
+    teller.say(done);
+    Ok(done)
 }
 
 /// Tells how far a transfer has come, not too often.

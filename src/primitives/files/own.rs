@@ -11,13 +11,13 @@ const BEGIN: &str = script!(
     r#"
 spool "$1"; shift
 for p; do
-  r=$(readlink -f "$p") && [ -f "$r" ] && sum=$(sha256sum <"$r") || continue
+  r=$(readlink -f "$p") && [ -f "$r" ] && digest "$r" || continue
   n=1; o=$S/own-0001
   until (set -C; : >"$o") 2>/dev/null; do
     n=$((n + 1)); [ "$n" -lt 10000 ] || exit 1
     o=$S/own-$(printf %04d "$n")
   done
-  printf '%s\n' "$r" "${sum%% *}" "$(stat -c %s:%Y "$r")" >"$o" && touch -r "$r" "$o" || exit
+  printf '%s\n' "$r" "$sum" "$(stat -c %s:%Y "$r")" >"$o" && touch -r "$r" "$o" || exit
   printf '%s\n' "$o"
 done
 "#
@@ -27,8 +27,8 @@ done
 const END: &str = script!(
     r#"
 for o; do
-  IFS= read -r r <"$o" && sum=$(sha256sum <"$r") || continue
-  printf '%s\n' "${sum%% *}" >"$o.after" || exit
+  IFS= read -r r <"$o" && digest "$r" || continue
+  printf '%s\n' "$sum" >"$o.after" || exit
 done
 "#
 );

@@ -2,7 +2,7 @@
 //! once it is whole and its digest is right; the transfer of a file that was cut off goes on from what has arrived.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::joined::{Teller, receive, send};
+use super::joined::{Teller, pump, receive, send};
 use super::path::At;
 use super::read::checksum;
 use super::restore::Restore;
@@ -24,9 +24,6 @@ use crate::error::{Failure, Kind, Result, Stop};
 use crate::journal::Inverse;
 use crate::transport::Command;
 use crate::units;
-
-/// How much of a file is held in memory.
-const PIECE: usize = 256 << 10;
 
 /// $1 run, $2 new file, $3 kept file: prints how much has arrived.
 const BEGIN: &str = script!(
@@ -141,29 +138,6 @@ fn here(path: &At, error: &std::io::Error) -> Box<Failure> {
     Box::new(Failure::new(kind, format!("on this machine: {path}: {error}")).with_hint(hint))
 }
 
-/// Moves bytes of a file, of which `done` are there already, until `from` has no more; returns how many there are then.
-fn pump(
-    from: &mut impl Read,
-    to: &mut impl Write,
-    mut done: u64,
-    mut teller: Teller<'_>,
-) -> io::Result<u64> {
-    teller.say(done);
-    let mut piece = vec![0; PIECE];
-    loop {
-        match from.read(&mut piece)? {
-            0 => break,
-            count => {
-                to.write_all(&piece[..count])?;
-                done += count as u64;
-                teller.tell(done);
-            }
-        }
-    }
-    teller.say(done);
-    Ok(done)
-}
-
 /// Sends a file or a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Upload {
@@ -216,6 +190,7 @@ impl Upload {
         let arguments = [fresh.to_owned(), at.to_string(), whole.size.to_string()];
         let append = Command::script(APPEND, arguments).tied(Duration::ZERO);
         let teller = Teller::new(cx, Some(whole.size));
+        teller.say(at);
         let (exit, sent) = send(cx, append, move |mut socket: UnixStream| {
             pump(&mut file, &mut socket, at, teller)
         })?;
@@ -380,6 +355,7 @@ impl Download {
         let from = file.metadata().map_err(wrong)?.len();
         let command = Command::script(SEND, [self.from.as_str().to_owned(), from.to_string()]);
         let teller = Teller::new(cx, Some(whole.size));
+        teller.say(from);
         let (exit, taken) = receive(cx, command.reading(), |mut socket: UnixStream| {
             pump(&mut socket, &mut file, from, teller)
         })?;

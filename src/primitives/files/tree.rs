@@ -3,7 +3,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use super::joined::{Teller, receive, send};
+use super::joined::{Teller, null, pump, receive, send};
 use super::path::At;
 use super::read::CHECKSUM;
 use super::shell::{failure, read, script};
@@ -23,39 +23,45 @@ find . -name '.upgrade-host-*' -prune -o -type f -print0 | xargs -0 -r stat -c %
 "#
 );
 
-/// $1 path: writes it to standard output. What a run keeps for its undo is no part of it.
-const PACK: &str = script!(
-    r#"
+macro_rules! needs_tar {
+    () => {
+        "
 command -v tar >/dev/null 2>&1 || fail not_found 'a directory needs `tar`; install the package `tar`'
+"
+    };
+}
+
+/// $1 path: writes it to standard output. What a run keeps for its undo is no part of it.
+const PACK: &str = script!(concat!(
+    needs_tar!(),
+    r#"
 cd "$1" || exit
 if [ -n "$(find . -name '.upgrade-host-*' | head -n 1)" ]; then exec tar -cf - --exclude='.upgrade-host-*' .; fi
 exec tar -cf - .
 "#
-);
+));
 
-/// $1 run, $2 new directory, $3 kept directory: makes it of standard input, from the beginning.
-const UNPACK: &str = script!(
-    r#"
-command -v tar >/dev/null 2>&1 || fail not_found 'a directory needs `tar`; install the package `tar`'
-spool "$1"
-note "$2"; note "$3"
-rm -rf "$2"
-(umask 077; mkdir "$2") || exit
-cd "$2" || exit
-exec tar -xpof -
-"#
-);
-
-/// $1 new directory, where there is no run to note it for: as `UNPACK`.
-const UNPACK_HERE: &str = script!(
-    r#"
-command -v tar >/dev/null 2>&1 || fail not_found 'a directory needs `tar`; install the package `tar`'
+/// The script that makes the directory `$1` of standard input, from the beginning, after `$before`.
+macro_rules! unpack {
+    ($before:literal) => {
+        script!(concat!(
+            needs_tar!(),
+            $before,
+            r#"
 rm -rf "$1"
 (umask 077; mkdir "$1") || exit
 cd "$1" || exit
 exec tar -xpof -
 "#
-);
+        ))
+    };
+}
+
+/// $1 run, $2 new directory, $3 kept directory.
+const UNPACK: &str = unpack!("spool \"$1\"; shift; note \"$1\"; note \"$2\"");
+
+/// $1 new directory, where there is no run to note it for.
+const UNPACK_HERE: &str = unpack!("");
 
 /// $1 run, $2 new directory, $3 path, $4 kept directory, $5 owner, $6 stem.
 pub(super) const SHOW_TREE: &str = script!(
@@ -99,28 +105,6 @@ fn tar_here(cx: &Cx<'_>, command: Command, streams: Streams) -> Result<()> {
     run_here(cx, &command.joined(streams)).map(drop)
 }
 
-/// Moves bytes from one socket to another, telling how many; returns at the end of either.
-fn pass(mut from: UnixStream, mut to: UnixStream, mut teller: Teller<'_>) {
-    use std::io::{Read as _, Write as _};
-    let (mut piece, mut done) = (vec![0; 128 << 10], 0);
-    while let Ok(count @ 1..) = from.read(&mut piece) {
-        if to.write_all(&piece[..count]).is_err() {
-            return;
-        }
-        done += count as u64;
-        teller.tell(done);
-    }
-    teller.say(done);
-}
-
-fn null() -> Result<std::fs::File> {
-    std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(|error| no_stream(&error))
-}
-
 fn no_stream(error: &std::io::Error) -> Halt {
     Failure::new(Kind::Conflict, format!("on this machine: {error}")).into()
 }
@@ -135,10 +119,11 @@ pub(super) fn upload(
     let unpack = Command::script(UNPACK, [run, fresh, kept]).tied(std::time::Duration::ZERO);
     let (exit, packed) = send(cx, unpack, |socket| {
         let (ours, theirs) = UnixStream::pair().map_err(|error| no_stream(&error))?;
-        let streams = Streams::new(null()?, theirs);
+        let streams = Streams::new(null().map_err(|error| no_stream(&error))?, theirs);
         std::thread::scope(|scope| {
             let teller = Teller::new(cx, Some(whole.size()));
-            scope.spawn(move || pass(ours, socket, teller));
+            // It ends with either side; the digest says whether all came.
+            scope.spawn(move || pump(&mut &ours, &mut &socket, 0, teller));
             tar_here(cx, Command::script(PACK, [from]), streams)
         })
     })?;
@@ -159,10 +144,10 @@ pub(super) fn download(cx: &Cx<'_>, from: &At, whole: &Whole, fresh: &str) -> Re
     let pack = Command::script(PACK, [from.as_str()]).reading();
     let (exit, unpacked) = receive(cx, pack, |socket| {
         let (ours, theirs) = UnixStream::pair().map_err(|error| no_stream(&error))?;
-        let streams = Streams::new(theirs, null()?);
+        let streams = Streams::new(theirs, null().map_err(|error| no_stream(&error))?);
         std::thread::scope(|scope| {
             let teller = Teller::new(cx, Some(whole.size()));
-            scope.spawn(move || pass(socket, ours, teller));
+            scope.spawn(move || pump(&mut &socket, &mut &ours, 0, teller));
             tar_here(cx, Command::script(UNPACK_HERE, [fresh]), streams)
         })
     })?;
