@@ -18,6 +18,7 @@ pub enum Words {
 }
 
 /// What a shell does itself, and is not the same after; and its reserved words.
+#[cfg(feature = "ssh")]
 const CHANGES_SHELL: &[&str] = &[
     ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "coproc",
     "declare", "disown", "do", "done", "elif", "else", "enable", "esac", "eval", "exec", "exit",
@@ -233,6 +234,7 @@ impl Command {
     }
 
     /// Returns whether it is one simple command of plain words that leaves its shell as it was: then it needs no subshell.
+    #[cfg(feature = "ssh")]
     pub(super) fn is_simple(&self) -> bool {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_./:,+@%- ".contains(c);
         let Words::Shell(text) = &self.words else { return false };
@@ -250,6 +252,7 @@ impl Command {
     ///
     /// # Errors
     /// As [`Command::to_shell`].
+    #[cfg(feature = "ssh")]
     pub(super) fn to_plain_shell(&self) -> Result<(String, Vec<u8>), String> {
         self.line(self.sudo.is_none())
     }
@@ -425,6 +428,7 @@ mod tests {
         assert!(Command::shell("a\0b").to_shell().is_err());
     }
 
+    #[cfg(feature = "ssh")]
     #[test]
     fn a_simple_command_leaves_its_shell_as_it_was() {
         for (text, simple) in [
@@ -446,6 +450,7 @@ mod tests {
         assert!(!Command { dir: Some("/".to_owned()), ..Command::shell("true") }.is_simple());
     }
 
+    #[cfg(feature = "ssh")]
     #[test]
     fn a_plain_login_shell_runs_our_scripts_itself() {
         let mut command = Command::script("echo \"$1 $#\"\nexit 3", ["a b", "c"]);
