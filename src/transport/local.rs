@@ -20,6 +20,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often cancel and deadline are looked at while a command is silent.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long output is left to gather when it comes in a rush of small pieces: a program that writes line by line is not to
+/// cost a turn of three threads for each.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// This machine.
 #[derive(Debug, Default)]
 pub struct Local;
@@ -125,6 +129,7 @@ impl Transport for Local {
 fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSender<Piece>) {
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
+        let mut last = None;
         loop {
             match from.read(&mut buffer) {
                 Ok(0) => break,
@@ -132,6 +137,11 @@ fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSend
                     if to.send(Piece::Output(stream, buffer[..n].to_vec())).is_err() {
                         return;
                     }
+                    let rush = last.is_some_and(|last: Instant| last.elapsed() < GATHER);
+                    if rush && n < buffer.len() {
+                        thread::sleep(GATHER);
+                    }
+                    last = Some(Instant::now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -154,6 +164,7 @@ fn follow(
     let mut status = None;
     // After the command itself has ended, a grandchild that went to the background may keep the pipes open for ever.
     let mut linger = None;
+    let mut looked = started;
     loop {
         match pieces.recv_timeout(TICK) {
             Ok(Piece::Output(stream, bytes)) => {
@@ -167,9 +178,11 @@ fn follow(
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => open = 0,
         }
-        if status.is_none() {
-            status =
-                if open == 0 { child.wait().ok() } else { child.try_wait().unwrap_or_default() };
+        if status.is_none() && open == 0 {
+            status = child.wait().ok();
+        } else if status.is_none() && looked.elapsed() >= TICK {
+            looked = Instant::now();
+            status = child.try_wait().unwrap_or_default();
         }
         if let Some(status) = status {
             let since: &mut Instant = linger.get_or_insert_with(Instant::now);
