@@ -164,11 +164,19 @@ impl Site {
             (_, true) => format!("upload(\"{}\", \"{}\")", one(from), one(to)),
             (_, false) => format!("download(\"{}\", \"{}\")", one(from), one(to)),
         };
-        let nothing = self.text("nothing");
-        fs::create_dir_all(&nothing)?;
-        // A call alone comes after another one, which finds out what there is.
         let cold = tool == (Tool::Ours { warm: false });
-        let before = format!("rsync(\"local:{nothing}/\", \"{nothing}-there/\");");
+        let (small, elsewhere) = (self.text("small"), self.path("before"));
+        if elsewhere.exists() {
+            fs::remove_dir_all(&elsewhere)?;
+        }
+        // A call alone comes after another one, as those of the others go over a connection that has carried much before:
+        // the server's process has its memory then.
+        let elsewhere = elsewhere.display();
+        let before = if up {
+            format!("rsync(\"local:{small}/\", \"{elsewhere}/\");")
+        } else {
+            format!("rsync(\"{small}/\", \"local:{elsewhere}/\");")
+        };
         let code = if cold { code } else { before + &code };
         let run = || -> Outcome<Duration> {
             let started = Instant::now();

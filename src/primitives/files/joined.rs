@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::effect::Cx;
 use crate::error::{Failure, Kind, Result};
 use crate::event::Progress;
@@ -82,26 +84,30 @@ pub(super) fn null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }
 
-/// Moves bytes, of which `done` are there already, until `from` has no more; returns how many there are then.
+/// Moves bytes, of which `done` are there already, until `from` has no more; and puts what passes into `hash`.
 pub(super) fn pump(
     from: &mut impl Read,
     to: &mut impl Write,
     mut done: u64,
+    mut hash: Option<&mut Sha256>,
     mut teller: Teller<'_>,
-) -> io::Result<u64> {
+) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
         match from.read(&mut piece)? {
             0 => break,
             count => {
                 to.write_all(&piece[..count])?;
+                if let Some(hash) = &mut hash {
+                    hash.update(&piece[..count]);
+                }
                 done += count as u64;
                 teller.tell(done);
             }
         }
     }
     teller.say(done);
-    Ok(done)
+    Ok(())
 }
 
 /// Tells how far a transfer has come, not too often.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::path::At;
-use super::shell::{failure, read, script};
+use super::shell::{failure, no_digest, read, script};
 use super::state::{Sort, State};
 use crate::effect::{Cx, Query};
 use crate::error::{Failure, Kind, Result};
@@ -141,9 +141,7 @@ pub(super) fn checksum(cx: &Cx<'_>, path: &str, exclude: &[String]) -> Result<St
     if digest.len() == 64 {
         return Ok(digest);
     }
-    Err(Failure::new(Kind::Exit, format!("no digest of {path}; is `sha256sum` there?"))
-        .with_target(&cx.target.name)
-        .into())
+    Err(no_digest(cx, path))
 }
 
 impl Query for Checksum {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::effect::Cx;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Failure, Halt, Kind, Result};
 use crate::transport::{Command, Exit};
 
 /// The beginning of each script. `fail KIND TEXT` ends it with a failure of that kind; `spool RUN` makes the run's
@@ -12,22 +12,21 @@ use crate::transport::{Command, Exit};
 /// what somebody else made. `like PATH` sets `mode` and `owner` to those of the file there, else of a new one; `dress NEW MODE
 /// OWNER` gives them to a new file, unless others are wanted; `show NEW PATH KEPT STEM` puts it in its place and notes down
 /// that. `as_left PATH LEFT MARKER` tells whether a path is as the run left it: as the call did, or as a later one did that
-/// noted down how it found it and how it left it. `digest FILE` sets `sum` to its SHA-256; of a big one by openssl where that
-/// is, which is several times faster.
+/// noted down how it found it and how it left it. `digest FILE` sets `sum` to its SHA-256. `sum_of SIZE` prints that of
+/// standard input; of much by openssl where that is, which is several times faster. `say_digest` says one to [`digest_said`].
 macro_rules! script {
     ($body:expr) => {
         concat!(
             r#"
 LC_ALL=C; export LC_ALL
 fail() { printf 'upgrade-host %s %s\n' "$1" "$2" >&2; exit 9; }
-digest() {
-  if [ "$(stat -L -c %s "$1")" -gt 8388608 ] && openssl dgst -sha256 -r </dev/null >/dev/null 2>&1; then
-    sum=$(openssl dgst -sha256 -r <"$1") || return
-  else
-    sum=$(sha256sum <"$1") || return
+sum_of() {
+  if [ "$1" -gt 8388608 ] && openssl dgst -sha256 -r </dev/null >/dev/null 2>&1; then openssl dgst -sha256 -r
+  else sha256sum
   fi
-  sum=${sum%% *}
 }
+say_digest() { printf 'upgrade-host-digest %s\n' "${1%% *}" >&2; }
+digest() { sum=$(sum_of "$(stat -L -c %s "$1")" <"$1") || return; sum=${sum%% *}; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 spool_of() { printf '%s' "/var/tmp/upgrade-host-$(id -u)/$1"; }
 spool() {
@@ -145,6 +144,26 @@ pub(in crate::primitives) fn ended(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
         }
     }
     Ok(exit.out())
+}
+
+/// Returns the digest that a script said on its standard error.
+///
+/// # Errors
+/// If it said none.
+pub(super) fn digest_said(cx: &Cx<'_>, exit: &Exit) -> Result<String> {
+    let stderr = String::from_utf8_lossy(&exit.stderr);
+    let said = stderr.lines().find_map(|line| line.strip_prefix("upgrade-host-digest "));
+    match said {
+        Some(digest) if digest.len() == 64 => Ok(digest.to_owned()),
+        _ => Err(no_digest(cx, "what was sent")),
+    }
+}
+
+/// The failure of a target that cannot take the digest of something.
+pub(super) fn no_digest(cx: &Cx<'_>, what: &str) -> Halt {
+    Failure::new(Kind::Exit, format!("no digest of {what}; is `sha256sum` there?"))
+        .with_target(&cx.target.name)
+        .into()
 }
 
 /// Makes the failure that a script, or a tool in it, ended with.

@@ -14,12 +14,12 @@ use super::joined::{Teller, pump, receive, send};
 use super::path::At;
 use super::read::checksum;
 use super::restore::Restore;
-use super::shell::{change, failure, script};
+use super::shell::{change, digest_said, failure, script};
 use super::state::{Left, Mark, Sort, State, require};
 use super::tree::{self, SHOW_TREE};
 use super::write::hex_of;
 use crate::call::Access;
-use crate::effect::{Action, Cx, Owes, Plan, Reconciled};
+use crate::effect::{Action, Cx, Mode, Owes, Plan, Reconciled};
 use crate::error::{Failure, Kind, Result, Stop};
 use crate::journal::Inverse;
 use crate::transport::Command;
@@ -35,12 +35,23 @@ stat -c %s "$2"
 "#
 );
 
-/// $1 new file, $2 how long it is, $3 how long it is to become; the rest is standard input.
+/// $1 run, $2 stem, $3 new file, $4 how long it is, $5 how long it is to become; the rest is standard input. Its digest is
+/// taken on the way where `tee` can end with the first error, for to read a large file again takes as long as to send it.
 const APPEND: &str = script!(
     r#"
-[ "$(stat -c %s "$1")" = "$2" ] || fail conflict "it is not as long as it was: $1"
-cat >>"$1" || exit
-[ "$(stat -c %s "$1")" = "$3" ] || fail connect "the content did not come whole: $1"
+spool "$1"
+[ "$(stat -c %s "$3")" = "$4" ] || fail conflict "it is not as long as it was: $3"
+if tee --output-error=exit </dev/null >/dev/null 2>&1; then
+  whole=$(
+    {
+      { cat "$3" && tee --output-error=exit -a "$3" || exit; echo whole >&3; } | sum_of "$5" >"$S/$2.sum"
+    } 3>&1
+  )
+  [ -n "$whole" ] || exit 1
+else
+  rm -f "$S/$2.sum"; cat >>"$3" || exit
+fi
+[ "$(stat -c %s "$3")" = "$5" ] || fail connect "the content did not come whole: $3"
 "#
 );
 
@@ -48,7 +59,7 @@ cat >>"$1" || exit
 const SHOW: &str = script!(
     r#"
 spool "$1"
-digest "$2" || exit
+if [ -s "$S/$8.sum" ]; then read -r sum _ <"$S/$8.sum"; rm -f "$S/$8.sum"; else digest "$2" || exit; fi
 [ "$sum" = "$3" ] || { rm -f "$2"; fail check "what arrived is not what was sent, so it was removed: $2"; }
 like "$4"; dress "$2" "$6" "$7"
 sync "$2" 2>/dev/null || :
@@ -56,11 +67,13 @@ show "$2" "$4" "$5" "$8"
 "#
 );
 
-/// $1 path, $2 how much is there already.
+/// $1 path, $2 how much is here already. Says the digest of the whole file meanwhile.
 const SEND: &str = script!(
     r#"
 [ -f "$1" ] || { there "$1" && fail conflict "it is no file: $1"; fail not_found "there is no file $1"; }
-exec tail -c "+$(($2 + 1))" "$1"
+{ digest "$1" && say_digest "$sum"; } >/dev/null &
+tail -c "+$(($2 + 1))" "$1" || exit
+wait
 "#
 );
 
@@ -69,7 +82,7 @@ exec tail -c "+$(($2 + 1))" "$1"
 pub(super) struct Whole {
     /// Its size in bytes; that of the files in a directory.
     size: u64,
-    /// Its SHA-256, for a directory that of everything in it; empty if it is not there, which only a plan lets pass.
+    /// Its SHA-256, for a directory that of everything in it. Empty where nothing is compared with it before it moves.
     digest: String,
     /// Whether it is a directory.
     #[serde(default)]
@@ -77,45 +90,27 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Reads a file or directory of this machine.
+    /// Looks at a file or directory of this machine.
     fn here(cx: &Cx<'_>, path: &At) -> Result<Self> {
-        let mut file = File::open(path.as_str()).map_err(|error| here(path, &error))?;
-        let meta = file.metadata().map_err(|error| here(path, &error))?;
-        if meta.is_dir() {
-            return tree::here(cx, path.as_str());
-        }
-        if !meta.is_file() {
+        let meta = fs::metadata(path.as_str()).map_err(|error| here(path, &error))?;
+        if !meta.is_dir() && !meta.is_file() {
             let message = format!("on this machine it is neither a file nor a directory: {path}");
             return Err(Failure::new(Kind::Conflict, message).into());
         }
-        let (mut hash, mut size, mut piece) = (Sha256::new(), 0, vec![0; 1 << 20]);
-        loop {
-            if cx.lane.run().cancel.is_cancelled() {
-                return Err(Stop::Cancelled.into());
-            }
-            match file.read(&mut piece).map_err(|error| here(path, &error))? {
-                0 => break,
-                count => {
-                    hash.update(&piece[..count]);
-                    size += count as u64;
-                }
-            }
-        }
-        Ok(Self { size, digest: hex_of(hash), tree: false })
+        let size = if meta.is_dir() { tree::size_here(cx, path.as_str())? } else { meta.len() };
+        Ok(Self { size, digest: String::new(), tree: meta.is_dir() })
     }
 
-    /// Reads what the scripts say of a directory.
-    pub(super) fn of_tree(size: &str, digest: &str) -> Result<Self> {
-        let digest = digest.split_whitespace().next().unwrap_or_default().to_owned();
-        match size.trim().parse() {
-            Ok(size) if digest.len() == 64 => Ok(Self { size, digest, tree: true }),
-            _ => Err(Failure::new(Kind::Exit, "no digest of the directory; is `sha256sum` there?")
-                .into()),
+    /// Takes its digest on this machine, unless it has it.
+    fn read_here(mut self, cx: &Cx<'_>, path: &At) -> Result<Self> {
+        if self.digest.is_empty() && self.tree {
+            self.digest = tree::digest_here(cx, path.as_str())?;
+        } else if self.digest.is_empty() {
+            let mut hash = Sha256::new();
+            self.size = pass_over(cx, path, u64::MAX, &mut hash)?;
+            self.digest = hex_of(hash);
         }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
+        Ok(self)
     }
 
     fn sort(&self) -> Sort {
@@ -124,6 +119,25 @@ impl Whole {
 
     fn words(&self) -> String {
         format!("{}, {}", self.sort().as_str(), units::say_size(self.size))
+    }
+}
+
+/// Puts the beginning of a file of this machine into `hash`; returns how long that is.
+fn pass_over(cx: &Cx<'_>, path: &At, end: u64, hash: &mut Sha256) -> Result<u64> {
+    let wrong = |error: io::Error| here(path, &error);
+    let mut file = File::open(path.as_str()).map_err(wrong)?.take(end);
+    let (mut size, mut piece) = (0, vec![0; 1 << 20]);
+    loop {
+        if cx.lane.run().cancel.is_cancelled() {
+            return Err(Stop::Cancelled.into());
+        }
+        match file.read(&mut piece).map_err(wrong)? {
+            0 => return Ok(size),
+            count => {
+                hash.update(&piece[..count]);
+                size += count as u64;
+            }
+        }
     }
 }
 
@@ -168,8 +182,9 @@ impl Upload {
             && self.owner.as_deref().is_none_or(|owner| state.owned_by(owner))
     }
 
-    /// Looks at the place; reads it only where its size does not tell already that it is another.
-    fn state(&self, cx: &Cx<'_>, whole: &Whole) -> Result<State> {
+    /// Looks at both sides; reads them only where sizes do not tell already that they differ.
+    fn compare(&self, cx: &Cx<'_>) -> Result<(Whole, State)> {
+        let mut whole = Whole::here(cx, &self.from)?;
         let mut state = State::look(cx, &self.to, true, false)?;
         let comparable = match state.sort {
             Sort::File => !whole.tree && state.size == whole.size,
@@ -177,22 +192,25 @@ impl Upload {
             _ => false,
         };
         if comparable {
+            whole = whole.read_here(cx, &self.from)?;
             state.digest = Some(checksum(cx, &state.real, &[])?);
         }
-        Ok(state)
+        Ok((whole, state))
     }
 
     /// Sends the rest of a file, which becomes `fresh` there.
-    fn send(&self, cx: &Cx<'_>, whole: &Whole, fresh: &str, at: u64) -> Result<()> {
+    fn send(&self, cx: &Cx<'_>, before: &Sent, fresh: &str, at: u64) -> Result<()> {
         let wrong = |error: io::Error| here(&self.from, &error);
+        let (whole, mark) = (&before.whole, &before.mark);
         let mut file = File::open(self.from.as_str()).map_err(wrong)?;
         file.seek(SeekFrom::Start(at)).map_err(wrong)?;
-        let arguments = [fresh.to_owned(), at.to_string(), whole.size.to_string()];
+        let (run, stem, fresh) = (mark.run.clone(), mark.stem.clone(), fresh.to_owned());
+        let arguments = [run, stem, fresh, at.to_string(), whole.size.to_string()];
         let append = Command::script(APPEND, arguments).tied(Duration::ZERO);
         let teller = Teller::new(cx, Some(whole.size));
         teller.say(at);
         let (exit, sent) = send(cx, append, move |mut socket: UnixStream| {
-            pump(&mut file, &mut socket, at, teller)
+            pump(&mut file, &mut socket, at, None, teller)
         })?;
         match sent {
             // What failed there ended it here, and says why.
@@ -205,7 +223,7 @@ impl Upload {
     fn apply_tree(&self, cx: &Cx<'_>, before: &Sent) -> Result<bool> {
         let (mark, real) = (&before.mark, At::new(&before.state.real)?);
         let (fresh, kept) = (mark.fresh(&real), mark.kept(&real));
-        tree::upload(cx, self.from.as_str(), &before.whole, [&mark.run, &fresh, &kept])?;
+        tree::upload(cx, self.from.as_str(), before.whole.size, [&mark.run, &kept, &fresh])?;
         let owner = self.owner.as_deref().unwrap_or_default();
         let arguments = [&mark.run, &fresh, real.as_str(), &kept, owner, &mark.stem];
         change(cx, SHOW_TREE, arguments, b"")?;
@@ -224,8 +242,7 @@ impl Action for Upload {
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Sent> {
-        let whole = Whole::here(cx, &self.from)?;
-        let state = self.state(cx, &whole)?;
+        let (mut whole, state) = self.compare(cx)?;
         if state.is_there() && state.sort != whole.sort() {
             let (is, wanted) = (state.sort.as_str(), whole.sort().as_str());
             let message = format!("it is a {is}, not a {wanted}: {}", self.to);
@@ -244,6 +261,10 @@ impl Action for Upload {
         }
         let directory = format!("directory {}", At::new(&state.real)?.parent());
         require(cx, state.parent, &directory, "Make it with `make_dir` first.")?;
+        if !whole.tree && cx.lane.run().mode != Mode::Plan {
+            // By this what arrives is checked, and what is there when it is taken back.
+            whole = whole.read_here(cx, &self.from)?;
+        }
         Ok(Sent { whole, state, mark: Mark::of(cx) })
     }
 
@@ -269,7 +290,7 @@ impl Action for Upload {
         let (mark, whole, real) = (&before.mark, &before.whole, At::new(&before.state.real)?);
         let (fresh, kept) = (mark.fresh(&real), mark.kept(&real));
         let there = change(cx, BEGIN, [&mark.run, &fresh, &kept], b"")?;
-        self.send(cx, whole, &fresh, there.trim().parse().unwrap_or(0))?;
+        self.send(cx, before, &fresh, there.trim().parse().unwrap_or(0))?;
         let (mode, owner) = (self.mode.clone(), self.owner.clone());
         let arguments = [
             mark.run.clone(),
@@ -286,7 +307,10 @@ impl Action for Upload {
     }
 
     fn reconcile(&self, cx: &Cx<'_>, before: &Sent) -> Result<Reconciled<bool>> {
-        let done = self.is_so(&before.whole, &self.state(cx, &before.whole)?);
+        let (whole, state) = self.compare(cx)?;
+        // What was to be sent, not what has become of it since.
+        let whole = if before.whole.digest.is_empty() { &whole } else { &before.whole };
+        let done = self.is_so(whole, &state);
         Ok(if done { Reconciled::Done(true) } else { Reconciled::Redo })
     }
 
@@ -329,14 +353,24 @@ pub(super) struct Fetched {
 }
 
 impl Download {
-    fn has(&self, cx: &Cx<'_>, whole: &Whole) -> Result<bool> {
-        match fs::metadata(self.to.as_str()) {
-            Ok(meta) if meta.is_file() && !whole.tree && meta.len() == whole.size => {
-                Ok(Whole::here(cx, &self.to)? == *whole)
-            }
-            Ok(meta) if meta.is_dir() && whole.tree => Ok(Whole::here(cx, &self.to)? == *whole),
-            _ => Ok(false),
+    /// Looks at both sides, and reads them only where sizes do not tell already that they differ. Returns what is to be
+    /// fetched, and whether this machine has it.
+    fn compare(&self, cx: &Cx<'_>, state: &State) -> Result<(Whole, bool)> {
+        let tree = state.sort == Sort::Directory;
+        let size = if tree { tree::size_there(cx, &state.real)? } else { state.size };
+        let mut whole = Whole { size, digest: String::new(), tree };
+        let comparable = match fs::metadata(self.to.as_str()) {
+            Ok(meta) if tree => meta.is_dir(),
+            Ok(meta) => meta.is_file() && meta.len() == size,
+            Err(_) => false,
+        };
+        if !comparable {
+            return Ok((whole, false));
         }
+        whole.digest = checksum(cx, &state.real, &[])?;
+        let here = Whole::here(cx, &self.to)?.read_here(cx, &self.to)?;
+        let same = here == whole;
+        Ok((whole, same))
     }
 
     /// Puts a directory that was fetched in its place.
@@ -352,19 +386,21 @@ impl Download {
     fn fetch(&self, cx: &Cx<'_>, whole: &Whole, fresh: &str) -> Result<()> {
         let wrong = |error: std::io::Error| here(&self.to, &error);
         let mut file = OpenOptions::new().create(true).append(true).open(fresh).map_err(wrong)?;
-        let from = file.metadata().map_err(wrong)?.len();
+        let mut hash = Sha256::new();
+        let from = pass_over(cx, &At::new(fresh)?, u64::MAX, &mut hash)?;
         let command = Command::script(SEND, [self.from.as_str().to_owned(), from.to_string()]);
         let teller = Teller::new(cx, Some(whole.size));
         teller.say(from);
         let (exit, taken) = receive(cx, command.reading(), |mut socket: UnixStream| {
-            pump(&mut socket, &mut file, from, teller)
+            pump(&mut socket, &mut file, from, Some(&mut hash), teller)
         })?;
         taken.map_err(wrong)?;
         if !exit.success() {
             return Err(failure(&exit).with_target(&cx.target.name).into());
         }
         file.sync_all().map_err(wrong)?;
-        if Whole::here(cx, &At::new(fresh)?)? == *whole {
+        let there = digest_said(cx, &exit)?;
+        if hex_of(hash) == there && (whole.digest.is_empty() || whole.digest == there) {
             return Ok(());
         }
         fs::remove_file(fresh).map_err(wrong)?;
@@ -391,24 +427,17 @@ impl Action for Download {
         if !state.is_there() {
             return Ok(Fetched { whole: Whole::default(), same: false, mark });
         }
-        let whole = match state.sort {
-            Sort::File => {
-                let digest = checksum(cx, &state.real, &[])?;
-                Whole { size: state.size, digest, tree: false }
-            }
-            Sort::Directory => tree::there(cx, &state.real)?,
-            sort => {
-                let (is, from) = (sort.as_str(), &self.from);
-                let message = format!("it is a {is}, neither a file nor a directory: {from}");
-                let failure = Failure::new(Kind::Conflict, message);
-                return Err(failure.with_target(&cx.target.name).into());
-            }
-        };
+        if !matches!(state.sort, Sort::File | Sort::Directory) {
+            let (is, from) = (state.sort.as_str(), &self.from);
+            let message = format!("it is a {is}, neither a file nor a directory: {from}");
+            let failure = Failure::new(Kind::Conflict, message);
+            return Err(failure.with_target(&cx.target.name).into());
+        }
         if !Path::new(self.to.parent()).is_dir() {
             let message = format!("on this machine there is no directory {}", self.to.parent());
             return Err(Failure::new(Kind::NotFound, message).into());
         }
-        let same = self.has(cx, &whole)?;
+        let (whole, same) = self.compare(cx, &state)?;
         if let (false, Ok(meta)) = (same, fs::symlink_metadata(self.to.as_str())) {
             if meta.is_dir() != whole.tree {
                 let wanted = whole.sort().as_str();
@@ -440,7 +469,7 @@ impl Action for Download {
     fn apply(&self, cx: &Cx<'_>, before: &Fetched) -> Result<bool> {
         let fresh = before.mark.fresh(&self.to);
         if before.whole.tree {
-            tree::download(cx, &self.from, &before.whole, &fresh)?;
+            tree::download(cx, &self.from, before.whole.size, &fresh)?;
             self.show_tree(&before.mark, &fresh).map_err(|error| here(&self.to, &error))?;
             return Ok(true);
         }
@@ -451,8 +480,9 @@ impl Action for Download {
 
     fn reconcile(&self, cx: &Cx<'_>, before: &Fetched) -> Result<Reconciled<bool>> {
         // The way to the target must be back before anything goes on.
-        State::look(cx, &self.from, true, false)?;
-        let done = self.has(cx, &before.whole)?;
+        let state = State::look(cx, &self.from, true, false)?;
+        let (whole, same) = self.compare(cx, &state)?;
+        let done = same && (before.whole.digest.is_empty() || before.whole == whole);
         Ok(if done { Reconciled::Done(true) } else { Reconciled::Redo })
     }
 
