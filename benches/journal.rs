@@ -1,6 +1,7 @@
-//! How fast the journal takes durable records from lanes side by side, against what the disk itself can do with group
-//! commit: the same bytes appended to a file, a sync for as many records as there are lanes. `cargo bench --bench journal`;
-//! the numbers are in docs/performance.md.
+//! How fast the journal takes durable records from lanes side by side, against two floors with group commit: the same bytes
+//! appended to a file, a sync for as many records as there are lanes; and the same records, as text that is ready, inserted by
+//! one thread that does nothing else, a transaction of `SQLite` for as many. `cargo bench --bench journal`; the numbers are in
+//! docs/performance.md.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::error::Error;
@@ -9,6 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use rusqlite::{Connection, params};
 use serde_json::json;
 use upgrade_host::call::CallKey;
 use upgrade_host::event::Status;
@@ -34,6 +36,30 @@ fn disk(dir: &Path, lanes: u32, all: u32) -> Result<f64, Box<dyn Error>> {
     for _ in 0..all / lanes {
         file.write_all(&commit)?;
         file.sync_data()?;
+    }
+    Ok(f64::from(all / lanes * lanes) / start.elapsed().as_secs_f64())
+}
+
+/// How many records a second `SQLite` takes from one thread, if those of all lanes share a transaction.
+fn sqlite(dir: &Path, lanes: u32, all: u32) -> Result<f64, Box<dyn Error>> {
+    let record = serde_json::to_string(&outcome(lanes, all))?;
+    let connection = Connection::open(dir.join(format!("sqlite-{lanes}")))?;
+    connection.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+         CREATE TABLE records (
+             run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL, sum TEXT,
+             PRIMARY KEY (run, seq)) WITHOUT ROWID;",
+    )?;
+    let mut insert =
+        connection.prepare("INSERT INTO records (run, seq, at, body, sum) VALUES (?,?,?,?,?)")?;
+    let (at, sum) = ("2026-11-22T20:20:00.123456789Z", "0".repeat(64));
+    let start = Instant::now();
+    for commit in 0..all / lanes {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        for lane in 0..lanes {
+            insert.execute(params!["r", commit * lanes + lane, at, record, sum])?;
+        }
+        connection.execute_batch("COMMIT")?;
     }
     Ok(f64::from(all / lanes * lanes) / start.elapsed().as_secs_f64())
 }
@@ -98,19 +124,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let all = if std::env::args().any(|arg| arg == "--bench") { RECORDS } else { 512 };
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     println!(
-        "{:>5} {:>18} {:>18} {:>8}",
-        "lanes", "the disk, a second", "journal, a second", "ratio"
+        "{:>5} {:>10} {:>10} {:>10}   a second; the journal to the disk, to SQLite",
+        "lanes", "disk", "SQLite", "journal"
     );
     for lanes in LANES {
-        // They take turns, so that what else the machine does hits both.
-        let mut disks = Vec::new();
-        let mut journals = Vec::new();
+        // They take turns, so that what else the machine does hits all.
+        let [mut disks, mut sqlites, mut journals] = [Vec::new(), Vec::new(), Vec::new()];
         for round in 0..ROUNDS {
-            disks.push(disk(dir.path(), lanes, all)?);
-            journals.push(records(&dir.path().join(round.to_string()), lanes, all)?);
+            let dir = dir.path().join(format!("{lanes}-{round}"));
+            std::fs::create_dir(&dir)?;
+            disks.push(disk(&dir, lanes, all)?);
+            sqlites.push(sqlite(&dir, lanes, all)?);
+            journals.push(records(&dir, lanes, all)?);
         }
-        let (disk, journal) = (median(disks), median(journals));
-        println!("{lanes:>5} {disk:>18.0} {journal:>18.0} {:>8.2}", disk / journal);
+        let [disk, sqlite, journal] = [disks, sqlites, journals].map(median);
+        println!(
+            "{lanes:>5} {disk:>10.0} {sqlite:>10.0} {journal:>10.0}   1/{:.1} 1/{:.1}",
+            disk / journal,
+            sqlite / journal
+        );
     }
     Ok(())
 }

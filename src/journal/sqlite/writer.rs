@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -21,6 +21,8 @@ pub(super) type Ack = Sender<Result<(), JournalError>>;
 const MOST: usize = 512;
 /// How long what nobody waits for waits itself: it rides with the next durable write instead of costing one.
 const GRACE: Duration = Duration::from_millis(20);
+/// How long a commit is put off at most for lanes that are about to write again.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// The first failure. Whatever comes after it is refused as well: a record must not be there without those before it.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +93,8 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until nobody can send any more.
     pub(super) fn run(mut self, inbox: &Receiver<Job>) {
+        // How many waited for the last commit, and how long it took.
+        let (mut lanes, mut took) = (0, Duration::ZERO);
         while let Ok(first) = inbox.recv() {
             let mut batch = vec![first];
             let most = if self.failpoint.is_armed() { 1 } else { MOST };
@@ -101,7 +105,19 @@ impl Writer {
                 }
             }
             batch.extend(inbox.try_iter().take(most - batch.len()));
+            // Lanes that were acknowledged together come back together, a moment apart: without this, the first of them
+            // would have a commit of its own, and all others wait for that.
+            let until = Instant::now() + (took / 2).min(GATHER);
+            while batch.len() < lanes.min(most) {
+                match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            let started = Instant::now();
             let result = self.broken.check().and_then(|()| self.commit(&batch));
+            (lanes, took) =
+                (batch.iter().filter(|job| job.ack().is_some()).count(), started.elapsed());
             if let Err(error) = &result {
                 self.broken.note(error);
             }
