@@ -111,11 +111,7 @@ fn note(cx: &Cx<'_>, it: &Armed, now: DeadmanState) -> Result<()> {
         cx.lane.emit(What::Deadman { what: it.what.clone(), state: now });
     }
     if let Some(key) = &closes {
-        run.off.closed(&it.target, key);
-    }
-    if let Some(open) = closes.and_then(|key| run.obligations.close(&it.target, &key, at, None)) {
-        let locks_out = open.debt.locks_out;
-        cx.lane.emit(What::DebtClosed { what: open.debt.what, locks_out });
+        cx.lane.met(&it.target, key, at, None);
     }
     Ok(())
 }

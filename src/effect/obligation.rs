@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::lane::Lane;
 use crate::call::CallKey;
+use crate::event::What;
 use crate::journal::Debt;
 
 /// An open obligation of this run.
@@ -131,6 +133,18 @@ impl Obligations {
             }
         }
         total
+    }
+}
+
+impl Lane {
+    /// Takes note that what was owed is met, by a call, and tells it.
+    pub(super) fn met(&self, target: &str, key: &str, at: Timestamp, call: Option<&CallKey>) {
+        let run = self.run();
+        run.off.closed(target, key);
+        if let Some(open) = run.obligations.close(target, key, at, call) {
+            let Debt { what, locks_out, .. } = open.debt;
+            self.emit(What::DebtClosed { what, locks_out });
+        }
     }
 }
 
