@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::action::{Action, Asked, Plan, Query};
-use super::context::{Cx, Mode};
+use super::context::Cx;
 use super::lane::{Inside, Lane, Undo};
 use super::reconnect::Trouble;
+use super::run::Mode;
 use crate::call::{Access, CallKey};
-use crate::error::{Failure, Kind, Place, Result, Stop};
+use crate::error::{Failure, Halt, Kind, Place, Result, Stop};
 use crate::event::{CallEnd, PlanState, What};
 use crate::journal::{Inverse, Outcome, Recall, Recorded};
 
@@ -21,6 +22,8 @@ mod guard;
 mod plan;
 mod record;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 /// Performs a query; see [`perform`].
 ///
@@ -156,6 +159,9 @@ impl<A: Action> One<'_, A> {
         if let Some(failure) = failure {
             self.action.again(&mut before, failure);
         }
+        if let Err(halt) = self.hold() {
+            return self.end(&before, Err(halt));
+        }
         self.intend(&before)?;
         let applied = self.arm(&before).and_then(|()| self.carry_out(&mut before));
         self.end(&before, applied)
@@ -163,7 +169,10 @@ impl<A: Action> One<'_, A> {
 
     fn live(&self) -> Result<A::Output> {
         let planning = self.lane.run().mode == Mode::Plan;
-        self.check()?;
+        match self.check() {
+            Err(halt @ Halt::Failure(_)) => return self.end_without_intent(Err(halt), None),
+            checked => checked?,
+        }
         if A::ACCESS == Access::Read {
             self.began();
             let output = self.cx.reconnecting(|| {
@@ -210,7 +219,8 @@ impl<A: Action> One<'_, A> {
                 self.end_without_intent(output, None)
             }
             Plan::Would { .. } => {
-                if let Err(halt) = self.agree(&before).and_then(|()| self.switch(&before)) {
+                let ready = self.agree(&before).and_then(|()| self.switch(&before));
+                if let Err(halt) = ready.and_then(|_| self.hold()) {
                     return self.end_without_intent(Err(halt), None);
                 }
                 self.intend(&before)?;

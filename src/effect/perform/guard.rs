@@ -4,8 +4,8 @@
 use super::One;
 use crate::call::Access;
 use crate::effect::action::{Action, Owes};
-use crate::effect::context::Mode;
 use crate::effect::lane::Inside;
+use crate::effect::run::Mode;
 use crate::effect::{deadman, drift, off};
 use crate::error::{Result, Stop};
 

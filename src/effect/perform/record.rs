@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{One, decode, encode};
 use crate::call::Access;
 use crate::effect::action::{Action, Owes};
-use crate::effect::context::Mode;
+use crate::effect::run::Mode;
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::{CallEnd, What};
 use crate::journal::{Body, DebtChange, Outcome, Recorded, Store};
@@ -51,7 +51,6 @@ impl<A: Action> One<'_, A> {
 
     /// Writes the intent, durable, with the prior state, the inverse and the obligation.
     pub(super) fn intend(&self, before: &A::Before) -> Result<()> {
-        self.hold()?;
         let run = self.lane.run();
         let mut keeps = None;
         let (opens, closes) = match self.action.owes(before) {

@@ -84,6 +84,7 @@ impl<A: Action> One<'_, A> {
     /// Does it anew, as a try of its own that is on record before it begins.
     fn anew(&self, before: &mut A::Before, why: &str) -> Result<A::Output> {
         self.action.again(before, &self.unknown(why));
+        self.hold()?;
         self.intend(before)?;
         self.carry_out(before)
     }
