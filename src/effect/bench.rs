@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::context::{Mode, Run, Secrets, SystemClock, Target, Targets};
+use super::run::{Mode, Run, Secrets, SystemClock};
+use super::target::{Target, Targets};
 use super::{Lane, Nobody, Obligations, Redactor, Registry};
 use crate::error::{Failure, Result};
 use crate::event::{Event, Status, What};

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::context::{Cx, Run, stem};
+use super::context::{Cx, stem};
+use super::run::Run;
 use crate::call::CallKey;
 use crate::error::{Failure, Kind, Result, Stop};
 use crate::event::{DeadmanState, What};
@@ -249,7 +250,7 @@ fn disarm_one(cx: &Cx<'_>, it: &Armed) -> Result<()> {
         .exec(&command, &run.cancel, &mut |_, _| {})
         .map_err(|error| cx.failed(error, None))?;
     if !exit.success() {
-        let said = super::context::tail(&exit.stderr);
+        let said = super::exec::tail(&exit.stderr);
         let message =
             format!("the dead-man switch of {} cannot be disarmed: {}", it.what, said.trim());
         return Err(Failure::new(Kind::Exit, message).with_target(&it.target).into());

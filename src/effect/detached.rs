@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Cx, Lines, user_of};
+use super::context::{Cx, user_of};
+use super::exec::Lines;
 use super::lane::Inside;
 use crate::error::{Failure, Halt, Kind, Pause, Result, Stop};
 use crate::transport::receipt::{self, At, Found, Launched, Seen};

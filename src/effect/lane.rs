@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::context::{Mode, Run, Target};
+use super::run::{Mode, Run};
+use super::target::Target;
 use crate::call::CallKey;
 use crate::error::Result;
 use crate::event::{Event, What};

@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::context::{Cx, Mode, Run, Target};
+use super::context::Cx;
+use super::run::{Mode, Run};
+use super::target::Target;
 use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::{Status, What};
 use crate::transport::{Cancel, Command, Fence, TransportError};

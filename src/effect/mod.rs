@@ -11,6 +11,7 @@ mod context;
 mod deadman;
 mod detached;
 mod drift;
+mod exec;
 mod foresee;
 mod lane;
 mod lock;
@@ -21,16 +22,16 @@ mod reconnect;
 mod redact;
 mod registry;
 mod rollback;
+mod run;
+mod target;
 mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
 pub use ask::{Asker, Nobody, Question};
 pub use beside::Beside;
-pub use context::{
-    Adapters, Chosen, Clock, Cx, Mode, Run, SecretRef, Secrets, ServiceCommands, SystemClock,
-    Target, Targets, Window, tail,
-};
+pub use context::Cx;
 pub use deadman::{Deadman, Standing, Switch, Switches, disarm_all, dismiss, look_all, standing};
+pub use exec::tail;
 pub use foresee::{Foresight, foresee_rollback};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
@@ -41,6 +42,8 @@ pub use redact::Redactor;
 pub(crate) use redact::base64;
 pub use registry::Registry;
 pub use rollback::{Undone, recall_inverses, roll_back};
+pub use run::{Adapters, Chosen, Clock, Mode, Run, SecretRef, Secrets, SystemClock, Window};
+pub use target::{ServiceCommands, Target, Targets};
 #[cfg(any(test, fuzzing))]
 pub use {deadman::fuzz as fuzz_deadman, lock::fuzz as fuzz_locks};
 

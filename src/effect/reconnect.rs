@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Cx, Mode, Run, Target, tail};
+use super::context::Cx;
+use super::exec::tail;
+use super::run::{Mode, Run};
+use super::target::Target;
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::transport::{Cancel, Command, TransportError};
 

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 
-use super::context::{Cx, Mode};
+use super::context::Cx;
 use super::deadman;
 use super::lane::{Lane, Undo};
+use super::run::Mode;
 use crate::call::CallKey;
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::What;

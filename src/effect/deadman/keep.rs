@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::shell;
 use super::state::Armed;
 use super::{Found, TICK, due, id, parse, seconds};
-use crate::effect::context::Run;
+use crate::effect::run::Run;
 use crate::event::{DeadmanState, Event, What};
 use crate::transport::{Cancel, Command};
 

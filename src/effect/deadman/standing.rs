@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Found, parse, shell};
-use crate::effect::context::{Cx, Target};
+use crate::effect::context::Cx;
 use crate::effect::tail;
+use crate::effect::target::Target;
 use crate::error::Result;
 use crate::event::What;
 use crate::journal::Body;
