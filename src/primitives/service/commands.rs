@@ -3,7 +3,8 @@
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, NAME, OPTIONS, START_TIMEOUT, STOP_TIMEOUT, Service, service};
+use super::look::LOOK;
+use super::{NAME, OPTIONS, START_TIMEOUT, STOP_TIMEOUT, Service, service};
 use crate::effect::{Cx, Query};
 use crate::error::Result;
 use crate::primitives::bridge::{Face, Options, Primitive, RhaiResultOf, ask, to_dynamic};

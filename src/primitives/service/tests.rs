@@ -1,6 +1,8 @@
+use super::look::parse;
 use super::*;
 use crate::effect::bench::Bench;
-use crate::effect::{Mode, perform, roll_back};
+use crate::effect::{Action, Cx, Mode, Reconciled, perform, roll_back};
+use crate::error::{Halt, Kind};
 
 /// A service whose whole state is one file, and which notes each start and stop.
 fn bench() -> (Bench, Service) {
