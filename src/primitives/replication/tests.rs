@@ -1,5 +1,6 @@
 use super::*;
-use crate::effect::{Mode, perform, roll_back};
+use crate::effect::{App, Mode, perform, roll_back};
+use crate::error::{Failure, Halt, Kind, Result};
 use crate::primitives::app::mock::{Mock, app, bench};
 
 fn to(on: bool) -> Switch {
