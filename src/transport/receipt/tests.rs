@@ -2,12 +2,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use pretty_assertions::assert_eq;
 
+use super::launch::launcher;
 use super::*;
 use crate::secret::Secret;
-use crate::transport::{Connection, Local};
+use crate::transport::{Connection, Local, Watch};
 
 /// This machine, with another program as `sh`.
 #[derive(Debug)]
