@@ -6,7 +6,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::world::{Count, Fail, Keep, Put, Switch, on_before};
+use super::actions::{Count, Fail, Keep, Put, Switch};
+use super::world::on_before;
 use crate::call::Access;
 use crate::effect::{Cx, Lane, Query, Undo, perform, query};
 use crate::error::{Halt, Result, Stop};
