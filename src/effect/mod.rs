@@ -35,7 +35,7 @@ pub use exec::tail;
 pub use foresee::{Foresight, foresee_rollback};
 pub use lane::{App, Lane, Undo, UndoClosure};
 pub use lock::{Holder, LOCK_DIR, Locks, holders};
-pub use obligation::{Obligations, Open};
+pub use obligation::{Kept, Obligations, Open};
 pub use off::SwitchedOff;
 pub use perform::{perform, query};
 pub use redact::Redactor;

@@ -1,6 +1,6 @@
 //! What a run switched off and owes back, and the clock of how long users were locked out by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,17 @@ pub struct Open {
     pub debt: Debt,
     /// Since when.
     pub since: Timestamp,
-    /// Why it is kept, if it was handed over on purpose.
-    pub kept: Option<String>,
+    /// That it is kept, if it was handed over on purpose.
+    pub kept: Option<Kept>,
+}
+
+/// What was switched off and is kept so on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Why.
+    pub reason: String,
+    /// Until when.
+    pub due: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +38,8 @@ struct State {
     open: BTreeMap<(String, String), Open>,
     /// Every one that was ever open in this run, with what was owed.
     ever: BTreeMap<(String, String), String>,
-    /// The calls that met one.
-    met_by: BTreeSet<String>,
+    /// The calls that met one, and how that was kept until then.
+    met_by: BTreeMap<String, Option<Kept>>,
     /// Spans during which users of a target were locked out, ended ones.
     spans: Vec<(Timestamp, Timestamp)>,
 }
@@ -72,13 +81,13 @@ impl Obligations {
         if open.debt.locks_out {
             state.spans.push((open.since, at));
         }
-        state.met_by.extend(call.map(CallKey::to_string));
+        state.met_by.extend(call.map(|call| (call.to_string(), open.kept.clone())));
         Some(open)
     }
 
-    /// Returns whether this call has met one.
-    pub fn were_met_by(&self, call: &CallKey) -> bool {
-        self.state().met_by.contains(&call.to_string())
+    /// Returns how the one was kept that this call has met, if it has met one.
+    pub fn met_by(&self, call: &CallKey) -> Option<Option<Kept>> {
+        self.state().met_by.get(&call.to_string()).cloned()
     }
 
     /// Returns whether one is open.
@@ -99,10 +108,10 @@ impl Obligations {
     }
 
     /// Marks one as kept on purpose.
-    pub fn keep(&self, target: &str, key: &str, reason: &str) -> bool {
+    pub fn keep(&self, target: &str, key: &str, kept: Kept) -> bool {
         match self.state().open.get_mut(&(target.to_owned(), key.to_owned())) {
             Some(open) => {
-                open.kept = Some(reason.to_owned());
+                open.kept = Some(kept);
                 true
             }
             None => false,
@@ -178,7 +187,7 @@ mod tests {
         let obligations = Obligations::default();
         assert!(obligations.open("a", &debt("x", false), at(1)));
         assert!(!obligations.open("a", &debt("x", false), at(2)));
-        assert!(obligations.keep("a", "x", "because"));
+        assert!(obligations.keep("a", "x", Kept { reason: "because".to_owned(), due: None }));
         assert_eq!(obligations.all()[0].since, at(1));
         assert!(obligations.close("a", "x", at(3), None).is_some());
         assert!(obligations.close("a", "x", at(3), None).is_none());

@@ -476,8 +476,6 @@ pub(super) fn keep_off(ctx: &NativeCallContext<'_>, reason: &str, due: &str) -> 
         due_at,
     };
     let kept = act(ctx, &action)?;
-    // Also when the call was answered from the record.
-    lane.run().obligations.keep(&target, &key, reason);
     lane.drop_inverse(&opener);
     Ok(kept)
 }

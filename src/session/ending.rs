@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::drive::{Ended, OnInterrupt, Setup};
 use super::evaluate::{Out, on_a_thread};
 use crate::call::Access;
-use crate::effect::{Lane, Mode, Question, Run, Undone, disarm_all, look_all, roll_back};
+use crate::effect::{Kept, Lane, Mode, Question, Run, Undone, disarm_all, look_all, roll_back};
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::{Status, What};
 use crate::journal::{Body, Cursor};
@@ -41,7 +41,7 @@ impl Ending<'_> {
             .all()
             .into_iter()
             .map(|open| match open.kept {
-                Some(reason) => {
+                Some(Kept { reason, .. }) => {
                     format!("{} on {} (kept off: {reason})", open.debt.what, open.target)
                 }
                 None => format!("{} on {}", open.debt.what, open.target),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{One, decode, encode};
 use crate::call::Access;
 use crate::effect::action::{Action, Owes};
+use crate::effect::obligation::Kept;
 use crate::effect::run::Mode;
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::{CallEnd, What};
@@ -29,12 +30,21 @@ impl<A: Action> One<'_, A> {
         let obligations = &self.lane.run().obligations;
         if let Some(debt) = &recorded.opens {
             obligations.open(&recorded.target, debt, recorded.began);
+            if let Some(kept) = self.kept_before(&debt.key) {
+                obligations.keep(&recorded.target, &debt.key, kept);
+            }
             self.lane.set_last_debt(&recorded.target, &debt.key, &recorded.call);
         }
         if let (Some(key), Some(Outcome::Done { .. }), Some(ended)) =
             (&recorded.closes, &recorded.outcome, recorded.ended)
         {
             obligations.close(&recorded.target, key, ended, Some(&recorded.call));
+        }
+        let before = serde_json::from_value(recorded.before.clone());
+        if let Ok(Owes::Keeps { target, key, reason, due }) =
+            before.as_ref().map(|before| self.action.owes(before))
+        {
+            obligations.keep(&target, &key, Kept { reason, due });
         }
         if let Some(inverse) = &recorded.inverse {
             // Another process changed something there; what it kept is this one's to remove.
@@ -43,7 +53,7 @@ impl<A: Action> One<'_, A> {
                 self.cx.touch_as(Some(&sudo));
             }
             self.push_undo(inverse.clone());
-            if let Ok(before) = serde_json::from_value(recorded.before.clone()) {
+            if let Ok(before) = before {
                 self.action.remember(self.lane, &before);
             }
         }
@@ -56,7 +66,7 @@ impl<A: Action> One<'_, A> {
         let (opens, closes) = match self.action.owes(before) {
             Owes::Nothing => (None, None),
             Owes::Keeps { target, key, reason, due } => {
-                run.obligations.keep(&target, &key, &reason);
+                run.obligations.keep(&target, &key, Kept { reason: reason.clone(), due });
                 keeps = Some(DebtChange::Keep { target, key, reason, due });
                 (None, None)
             }
@@ -71,6 +81,15 @@ impl<A: Action> One<'_, A> {
             }
         };
         let target = self.cx.target.name.clone();
+        let kept = opens.as_ref().and_then(|debt| self.kept_before(&debt.key));
+        if let (Some(Kept { reason, due }), Some(debt)) = (kept.clone(), &opens) {
+            keeps = Some(DebtChange::Keep {
+                target: target.clone(),
+                key: debt.key.clone(),
+                reason,
+                due,
+            });
+        }
         let switches_off = opens.is_some() && closes.is_none();
         let body = Body::Intent {
             call: self.cx.call.clone(),
@@ -97,7 +116,11 @@ impl<A: Action> One<'_, A> {
         self.action.remember(self.lane, before);
         if let Some(debt) = opens {
             self.lane.set_last_debt(&target, &debt.key, self.cx.call);
-            if run.obligations.open(&target, &debt, run.clock.now()) {
+            let opened = run.obligations.open(&target, &debt, run.clock.now());
+            if let Some(kept) = kept {
+                run.obligations.keep(&target, &debt.key, kept);
+            }
+            if opened {
                 self.lane.emit(What::DebtOpened { what: debt.what, locks_out: debt.locks_out });
             }
         }
@@ -109,9 +132,15 @@ impl<A: Action> One<'_, A> {
     fn was_owed(&self, key: &str) -> bool {
         let obligations = &self.lane.run().obligations;
         match self.lane.takes_back() {
-            Some(call) => obligations.were_met_by(call),
+            Some(call) => obligations.met_by(call).is_some(),
             None => obligations.ever(&self.cx.target.name, key),
         }
+    }
+
+    /// Returns how what an undo switches off was kept off before: it is so again then.
+    fn kept_before(&self, key: &str) -> Option<Kept> {
+        let call = self.lane.takes_back()?;
+        self.lane.run().obligations.met_by(call)?.filter(|_| self.was_owed(key))
     }
 
     /// Ends a call that has an intent.

@@ -173,7 +173,6 @@ fn keep(lane: &Lane, key: &str) -> Result<()> {
         return Ok(());
     }
     perform(lane, None, &Keep { target: target.clone(), key: last.clone() })?;
-    lane.run().obligations.keep(&target, &last, "on purpose");
     lane.drop_inverse(&opener);
     Ok(())
 }
