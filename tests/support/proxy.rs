@@ -1,5 +1,5 @@
 //! A TCP proxy in front of a server that does to a connection what networks do: after so many bytes it cuts, stalls,
-//! closes one direction, or holds everything back for a while.
+//! closes one direction, holds everything back for a while, or changes a bit.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,6 +20,20 @@ pub(crate) enum Fault {
     Delay(Duration),
 }
 
+/// Who sent what is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// Which byte is changed of the next that are read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Byte(usize),
+    Last,
+}
+
 /// After how many bytes, both directions together, what happens.
 pub(crate) type Fate = Option<(u64, Fault)>;
 
@@ -35,6 +49,8 @@ struct State {
     healed: AtomicU64,
     /// How many directions of connections have ended.
     over: AtomicU64,
+    flip: Mutex<Option<(Side, Place)>>,
+    flipped: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -69,6 +85,8 @@ impl Proxy {
             stalled: AtomicU64::new(0),
             healed: AtomicU64::new(0),
             over: AtomicU64::new(0),
+            flip: Mutex::new(None),
+            flipped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
@@ -126,6 +144,16 @@ impl Proxy {
         self.state.healed.store(self.connections(), Ordering::SeqCst);
     }
 
+    /// Changes a bit of what this side sends next, on whatever connection.
+    pub(crate) fn flip(&self, side: Side, place: Place) {
+        *self.state.flip.lock().unwrap() = Some((side, place));
+    }
+
+    /// How many bits were changed.
+    pub(crate) fn flipped(&self) -> u64 {
+        self.state.flipped.load(Ordering::SeqCst)
+    }
+
     /// How many directions of connections have ended.
     pub(crate) fn over(&self) -> u64 {
         self.state.over.load(Ordering::SeqCst)
@@ -137,6 +165,21 @@ impl Drop for Proxy {
         self.state.closed.store(true, Ordering::SeqCst);
         // Wakes the listener.
         let _last = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl State {
+    fn change(&self, bytes: &mut [u8], side: Side) {
+        let mut flip = self.flip.lock().unwrap();
+        let Some((_, place)) = flip.filter(|(wanted, _)| *wanted == side) else { return };
+        let last = bytes.len() - 1;
+        let at = match place {
+            Place::Byte(at) => at.min(last),
+            Place::Last => last,
+        };
+        bytes[at] ^= 1;
+        *flip = None;
+        self.flipped.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -169,6 +212,7 @@ impl Pair {
                 }
                 Err(_) => break,
             };
+            state.change(&mut piece[..count], if up { Side::Client } else { Side::Server });
             let Some(rest) = self.until_fate(&mut to, &piece[..count], up, state) else { return };
             if rest.is_empty() {
                 continue;

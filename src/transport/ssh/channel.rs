@@ -53,6 +53,14 @@ pub(super) fn classify<T>(session: &Session, error: &ssh2::Error) -> Try<T> {
             | raw::LIBSSH2_ERROR_SOCKET_RECV
             | raw::LIBSSH2_ERROR_SOCKET_SEND,
         ) => Try::Dead("the connection was closed by the other side or broke".to_owned()),
+        ErrorCode::Session(
+            code @ (raw::LIBSSH2_ERROR_INVALID_MAC
+            | raw::LIBSSH2_ERROR_DECRYPT
+            | raw::LIBSSH2_ERROR_OUT_OF_BOUNDARY
+            | raw::LIBSSH2_ERROR_PROTO),
+        ) => Try::Dead(format!(
+            "what arrived is not what the server sent, it was changed on the way: {message} (libssh2 error {code})"
+        )),
         ErrorCode::Session(code) => Try::Dead(format!("{message} (libssh2 error {code})")),
         ErrorCode::SFTP(code) => Try::Dead(format!("{message} (sftp error {code})")),
     }

@@ -24,6 +24,7 @@ mod host_keys;
 mod link;
 mod lost;
 mod servers;
+mod wire;
 
 /// A server of our own, with keys in a directory of its own.
 struct Sshd {

@@ -5,7 +5,7 @@ use super::*;
 
 #[path = "../../../../tests/support/proxy.rs"]
 #[expect(dead_code, reason = "the proxy of the integration tests, which need more of it")]
-mod proxy;
+pub(super) mod proxy;
 
 use proxy::Proxy;
 
