@@ -97,7 +97,7 @@ fn a_host_key_that_is_unknown_is_refused_unattended() {
     --- stderr
     error: the host key of box is not known: box shows the ssh-ed25519 key SHA256:host
       on  box
-    help: Compare the fingerprint at the host's console; then add this line to $SSHD/known_hosts: [127.0.0.1]:PORT ssh-ed25519 KEY-host Or pin it: `host_key = "SHA256:host"`.
+    help: Compare the fingerprint at the host's console; then pin it with `host_key = "SHA256:host"`, or add this line to $SSHD/known_hosts: [127.0.0.1]:PORT ssh-ed25519 KEY-host
     [exit status: 2]
     "#);
     assert!(cli.runs().is_empty());

@@ -166,7 +166,7 @@ impl HostKeys {
                 refuse(
                     why,
                     format!(
-                        "Compare the fingerprint at the host's console; then {} Or pin it: `host_key = \"{print}\"`.",
+                        "Compare the fingerprint at the host's console; then pin it with `host_key = \"{print}\"`, or {}",
                         self.how_to_add(key_type, key)
                     ),
                 )

@@ -27,9 +27,10 @@ fn host_keys_are_checked() {
         SshTarget { known_hosts: vec![file], ..good.clone() }
     };
 
-    // Unknown.
+    // Unknown. The line to add is the last that is said, so that nothing else is taken for a part of it.
     let (result, asked) = connect(with(""), Person::default());
     let (why, hint) = host_key_error(result);
+    assert!(hint.ends_with(sshd.host_line("ed25519").trim()), "{hint}");
     assert!(why.contains("not known") && why.contains(&print), "{why}");
     assert!(
         hint.contains(sshd.host_line("ed25519").trim()) && hint.contains("other_hosts"),
