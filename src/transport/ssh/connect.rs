@@ -36,8 +36,7 @@ pub(super) fn connect(
         Session::new().map_err(|error| unreachable(format!("libssh2: {}", error.message())))?;
     let failed = |error: io::Error| unreachable(error.to_string());
     let (fd, address, hop): (OwnedFd, _, _) = if let Some(hop) = Ssh::hop(target, questions) {
-        let (socket, link) =
-            hop.tunnel(&target.address, target.port, target.connect_timeout, cancel)?;
+        let (socket, link) = hop.way_to(target, cancel)?;
         socket.set_nonblocking(true).map_err(failed)?;
         let fd = socket.try_clone().map_err(failed)?.into();
         session.set_tcp_stream(socket);

@@ -135,17 +135,40 @@ impl Ssh {
         result
     }
 
-    /// Opens a connection from the target and returns our end of it.
-    pub(super) fn tunnel(
+    /// Opens a connection to a target behind this hop and returns our end of it.
+    pub(super) fn way_to(
+        &self,
+        target: &SshTarget,
+        cancel: &Cancel,
+    ) -> Result<(UnixStream, Arc<Link>), TransportError> {
+        let (host, port) = (&target.address, target.port);
+        self.tunnel(host, port, target.connect_timeout, cancel, &|hop, why| {
+            let hint = if why.contains("prohibited") {
+                format!("Allow it in the configuration of sshd on {hop} (AllowTcpForwarding, PermitOpen).")
+            } else {
+                format!("Check that sshd runs there, and that address and port are right as {hop} sees them.")
+            };
+            TransportError::Connect {
+                target: target.name.clone(),
+                why: format!("the hop {hop} cannot connect to {host}:{port}: {why}"),
+                hint: Some(hint),
+            }
+        })
+    }
+
+    /// Opens a connection from the target and returns our end of it. `refused` says that there was none, with the name of
+    /// the target and why.
+    fn tunnel(
         &self,
         host: &str,
         port: u16,
         timeout: Duration,
         cancel: &Cancel,
+        refused: &dyn Fn(&str, String) -> TransportError,
     ) -> Result<(UnixStream, Arc<Link>), TransportError> {
         let mut link = self.link(cancel)?;
         for again in [true, false] {
-            match link.tunnel(host, port, timeout, cancel) {
+            match link.tunnel(host, port, timeout, cancel, refused) {
                 Err(Trouble::NotStarted(_)) if again => link = self.link(cancel)?,
                 Err(Trouble::NotStarted(why)) => {
                     return Err(TransportError::Lost { target: self.0.target.name.clone(), why });
@@ -204,7 +227,12 @@ impl Transport for Ssh {
         port: u16,
         timeout: Duration,
     ) -> Result<Box<dyn Connection>, TransportError> {
-        let (socket, link) = self.tunnel(host, port, timeout, &Cancel::new())?;
+        let refused = |from: &str, why: String| TransportError::Connect {
+            target: from.to_owned(),
+            why: format!("cannot connect from there to {host}:{port}: {why}"),
+            hint: None,
+        };
+        let (socket, link) = self.tunnel(host, port, timeout, &Cancel::new(), &refused)?;
         let mut tunnelled = Tunnelled { socket, _link: link };
         tunnelled.set_timeout(Some(timeout)).map_err(|error| TransportError::Connect {
             target: self.0.target.name.clone(),
@@ -287,9 +315,14 @@ impl Link {
 
     /// Returns why the session ended; the reason of the hop says more than "closed".
     pub(super) fn why_lost(&self) -> String {
-        let hop = self.hop.as_ref().and_then(|(_, hop)| Some((hop.name(), hop.fate.get()?)));
-        match hop {
-            Some((name, why)) => format!("the connection to the hop {name} was lost: {why}"),
+        match self.hop.as_ref().map(|(_, hop)| hop).filter(|hop| hop.fate.get().is_some()) {
+            // The outermost that was lost took the others with it.
+            Some(hop) if hop.hop.as_ref().is_some_and(|(_, outer)| outer.fate.get().is_some()) => {
+                hop.why_lost()
+            }
+            Some(hop) => {
+                format!("the connection to the hop {} was lost: {}", hop.name(), hop.why_lost())
+            }
             None => self.fate.get().unwrap_or_else(|| "the connection broke".to_owned()),
         }
     }
@@ -300,14 +333,9 @@ impl Link {
         port: u16,
         timeout: Duration,
         cancel: &Cancel,
+        refused: &dyn Fn(&str, String) -> TransportError,
     ) -> Result<UnixStream, Trouble> {
-        let refused = |why: String| {
-            Trouble::Error(TransportError::Connect {
-                target: self.name.clone(),
-                why: format!("cannot connect from there to {host}:{port}: {why}"),
-                hint: None,
-            })
-        };
+        let refused = |why: String| Trouble::Error(refused(&self.name, why));
         let (ours, theirs) = UnixStream::pair().map_err(|error| refused(error.to_string()))?;
         theirs.set_nonblocking(true).map_err(|error| refused(error.to_string()))?;
         let (opened, answer) = mpsc::sync_channel(1);

@@ -72,7 +72,17 @@ fn a_target_behind_hops_is_reached() {
     let refused =
         SshTarget { port: free_port(), jump: vec![outer.target("outer")], ..inner.target("inner") };
     let error = Ssh::new(refused, Arc::new(Unattended)).connect_now(&Cancel::new()).unwrap_err();
-    assert!(matches!(error, TransportError::Connect { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.starts_with("cannot reach inner: the hop outer cannot connect to "), "{error:?}");
+
+    let Some(strict) = Sshd::start("AllowTcpForwarding no") else { return };
+    let forbidden = SshTarget { jump: vec![strict.target("strict")], ..inner.target("inner") };
+    let error = Ssh::new(forbidden, Arc::new(Unattended)).connect_now(&Cancel::new()).unwrap_err();
+    assert!(
+        matches!(&error, TransportError::Connect { target, hint: Some(hint), .. }
+            if target == "inner" && hint.contains("AllowTcpForwarding")),
+        "{error:?}"
+    );
 }
 
 #[test]
