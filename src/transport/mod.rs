@@ -158,10 +158,15 @@ pub enum TransportError {
         hint: Option<String>,
     },
     /// The server runs no commands as they are asked for. Nothing was started, and trying again is no use.
-    #[error("{target} did not run the command as asked (no POSIX shell, or a forced command)")]
+    #[error(
+        "{target} did not run the command as asked (no POSIX shell, or a forced command){}",
+        in_words(said)
+    )]
     NoShell {
         /// The target's name.
         target: String,
+        /// What it said instead; may be empty.
+        said: String,
     },
     /// The connection broke while something was under way; whether it happened is not known.
     #[error("lost the connection to {target}: {why}")]
@@ -189,6 +194,12 @@ pub enum TransportError {
     /// The command cannot be expressed (a NUL in an argument, a bad variable name).
     #[error("{0}")]
     Invalid(String),
+}
+
+/// What a server said, as the end of a sentence.
+fn in_words(said: &str) -> String {
+    let plain: String = said.trim().chars().filter(|c| !c.is_control()).take(200).collect();
+    if plain.is_empty() { plain } else { format!(": it said \"{plain}\"") }
 }
 
 /// A way to a target.

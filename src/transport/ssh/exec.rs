@@ -123,6 +123,12 @@ fn follow(
             Next::Ended(ended) => {
                 return Ok(Exit { ended, stdout: out.finish(), stderr: err.finish() });
             }
+            Next::Trouble(Trouble::Error(TransportError::NoShell { target, .. })) => {
+                let said = [err.finish(), out.finish()].concat();
+                let said =
+                    String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
+                return Err(TransportError::NoShell { target, said }.into());
+            }
             Next::Trouble(trouble) => return Err(trouble),
         }
         if stop.is_none() {
@@ -337,12 +343,16 @@ impl<'a> Running<'a> {
         if let Some(signal) = signal {
             return Next::Ended(Ended::Signal(signal));
         }
-        if status != 0 || self.launcher {
+        if self.launcher {
             return Next::Ended(Ended::Code(status));
         }
+        // Its own status is no status of the command: nobody has begun that.
         if self.err.said().is_empty() {
             let target = self.link.name().to_owned();
-            return Next::Trouble(TransportError::NoShell { target }.into());
+            return Next::Trouble(TransportError::NoShell { target, said: String::new() }.into());
+        }
+        if status != 0 {
+            return Next::Ended(Ended::Code(status));
         }
         Next::Trouble(lost(self.link, "the command's end was not reported").into())
     }
@@ -352,7 +362,10 @@ impl<'a> Running<'a> {
             return TransportError::Connect {
                 target: self.link.name().to_owned(),
                 why: format!("the server refused to run a command: {why}"),
-                hint: None,
+                hint: Some(
+                    "See the log of sshd there; it may allow no commands (MaxSessions 0)."
+                        .to_owned(),
+                ),
             }
             .into();
         }

@@ -161,8 +161,14 @@ fn a_forced_command_is_told_and_not_taken_for_ours() {
                     said.contains("forced command") || said.contains("timed out"),
                     "{force}: {said}"
                 );
+                assert_eq!(
+                    force.contains("sftp")
+                        && said.contains("\"This service allows sftp connections only.\""),
+                    force.contains("sftp"),
+                    "{said}"
+                );
             }
-            Ok(exit) => assert!(!exit.success(), "{force}: {exit:?}"),
+            Ok(exit) => panic!("{force}: {exit:?}"),
         }
     }
 }
