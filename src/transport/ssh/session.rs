@@ -213,7 +213,8 @@ impl Live {
         mut add: impl FnMut(BorrowedFd<'a>, PollFlags, Option<(u64, End)>),
     ) {
         let mut flags = PollFlags::RDHUP;
-        if self.pumps {
+        // What is being opened reads as well; it may have begun since it was last seen who does.
+        if self.pumps || self.opening.is_some() {
             flags |= PollFlags::IN;
         }
         if self.blocked.is_some() {

@@ -174,6 +174,23 @@ fn a_forced_command_is_told_and_not_taken_for_ours() {
 }
 
 #[test]
+fn a_server_that_runs_no_commands_is_not_asked_for_long() {
+    let Some(sshd) = Sshd::start("MaxSessions 0") else { return };
+    let ssh = sshd.ssh();
+    ssh.connect_now(&Cancel::new()).unwrap();
+    let started = Instant::now();
+
+    let error = exec(&ssh, &Command::list(["true"])).unwrap_err();
+
+    assert!(
+        matches!(&error, TransportError::Connect { why, .. } if why.contains("refused to run")),
+        "{error:?}"
+    );
+    // It is asked thirty times, with a little time between.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
 fn an_address_of_ipv6_is_reached() {
     if TcpListener::bind("[::1]:0").is_err() {
         return not_tested("there is no IPv6");
