@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("call", &["error"]),
     ("event", &["call", "error"]),
-    ("transport", &["failpoint", "secret", "units"]),
+    ("transport", &["failpoint", "secret", "units", "zone"]),
     ("journal", &["call", "error", "event", "failpoint", "units"]),
     ("effect", &["call", "error", "event", "failpoint", "journal", "secret", "transport", "units"]),
     (

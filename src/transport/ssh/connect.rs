@@ -290,18 +290,24 @@ impl Broken {
         TransportError::Connect { target: target.name.clone(), why, hint: Some(hint.to_owned()) }
     }
 
+    /// Returns whether the server has closed the connection.
+    pub(super) fn is_hung_up(error: &ssh2::Error) -> bool {
+        matches!(
+            error.code(),
+            ErrorCode::Session(
+                raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
+                    | raw::LIBSSH2_ERROR_SOCKET_RECV
+                    | raw::LIBSSH2_ERROR_SOCKET_SEND
+            )
+        )
+    }
+
     /// Tells an error that ends the connection, or none if only this attempt failed, with its text.
     pub(super) fn in_login(self, target: &SshTarget) -> Result<String, TransportError> {
         let why = match self {
             Self::Cancelled => return Err(TransportError::Cancelled),
             Self::TimedOut => "the server does not answer the login".to_owned(),
             Self::Ssh(error) => match error.code() {
-                ErrorCode::Session(
-                    raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
-                    | raw::LIBSSH2_ERROR_SOCKET_RECV
-                    | raw::LIBSSH2_ERROR_SOCKET_SEND,
-                ) => "the server closed the connection during the login; after too many attempts (MaxAuthTries) it does".to_owned(),
-                ErrorCode::Session(raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED) => return Ok("the server refuses it".to_owned()),
                 // For a wrong passphrase libssh2 says that the format is not supported.
                 ErrorCode::Session(raw::LIBSSH2_ERROR_FILE) => {
                     return Ok(NOT_OPENED.to_owned());

@@ -1,4 +1,4 @@
-//! Private keys and certificates in files. An encrypted key is decrypted once per process and kept in memory, which is
+//! Private keys in files. An encrypted key is decrypted once per process and kept in memory, which is
 //! wiped when it ends: the derivation from the passphrase costs half a second by intent, too much for every connection.
 
 use std::collections::HashMap;
@@ -27,6 +27,8 @@ pub(super) struct KeyFile {
     pub(super) path: PathBuf,
     text: Secret,
     encrypted: bool,
+    /// Its mode, if others have rights on it.
+    pub(super) exposed: Option<u32>,
     /// The public key in the form that is sent, if it can be told without the passphrase.
     pub(super) public: Option<Vec<u8>>,
 }
@@ -63,7 +65,17 @@ impl KeyFile {
             return Err("not a private key".to_owned());
         };
         let public = public_of(text.reveal()).or_else(|| public_beside(path));
-        Ok(Self { path: path.to_owned(), text, encrypted, public })
+        let exposed = mode_for_others(path);
+        Ok(Self { path: path.to_owned(), text, encrypted, exposed, public })
+    }
+
+    /// Returns whether it opens without asking anybody.
+    pub(super) fn opens(&self, given: Option<&Secret>) -> bool {
+        let unlocked = || {
+            let all = UNLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+            all.as_ref().is_some_and(|all| all.contains_key(&self.path))
+        };
+        !self.encrypted || given.is_some() || unlocked()
     }
 
     /// Opens the key. Whoever comes first holds back the others, so that a person is asked once for a key even if many
@@ -196,53 +208,6 @@ impl Locked {
     }
 }
 
-/// A certificate of a user's key.
-pub(super) struct Certificate {
-    pub(super) path: PathBuf,
-    /// The line of the file, as libssh2 takes it.
-    pub(super) line: String,
-    pub(super) blob: Vec<u8>,
-}
-
-impl Certificate {
-    /// Reads a certificate.
-    ///
-    /// # Errors
-    /// Why it cannot be used, as the end of "certificate FILE (…)".
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = read(path).map_err(|error| error.to_string())?;
-        let line = text.trim();
-        let blob = public_line(line).filter(|blob| {
-            blob_type(blob).is_some_and(|kind| kind.ends_with("-cert-v01@openssh.com"))
-        });
-        match blob {
-            Some(blob) => Ok(Self { path: path.to_owned(), line: line.to_owned(), blob }),
-            None => Err("not a certificate".to_owned()),
-        }
-    }
-
-    /// Returns the certificate that lies beside a private key, if one does.
-    pub(super) fn beside(key: &Path) -> Option<Self> {
-        let mut path = key.as_os_str().to_owned();
-        path.push("-cert.pub");
-        Self::read(Path::new(&path)).ok()
-    }
-
-    /// Returns the public key that it certifies, in the form that is sent.
-    pub(super) fn key(&self) -> Option<Vec<u8>> {
-        let mut rest = self.blob.as_slice();
-        let kind = std::str::from_utf8(string(&mut rest)?).ok()?;
-        let plain = kind.strip_suffix("-cert-v01@openssh.com")?;
-        string(&mut rest)?;
-        let mut key = Vec::new();
-        put(&mut key, plain.as_bytes());
-        for _ in 0..if plain == "ssh-ed25519" { 1 } else { 2 } {
-            put(&mut key, string(&mut rest)?);
-        }
-        Some(key)
-    }
-}
-
 /// Returns the public key of an identity that may be a private key, or a public one whose private half an agent holds.
 pub(super) fn public_key(identity: &Path) -> Option<Vec<u8>> {
     let text = read(identity).ok().map(Zeroizing::new);
@@ -251,11 +216,20 @@ pub(super) fn public_key(identity: &Path) -> Option<Vec<u8>> {
         .or_else(|| public_beside(identity))
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+/// Reads a file that is small if it is what we take it for.
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
     std::fs::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Returns the mode of a file of ours that others have rights on. As with ssh, what is not ours is not ours to judge.
+fn mode_for_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).ok()?;
+    let mode = metadata.mode() & 0o7777;
+    (metadata.uid() == rustix::process::getuid().as_raw() && mode & 0o077 != 0).then_some(mode)
 }
 
 fn public_beside(path: &Path) -> Option<Vec<u8>> {
@@ -264,7 +238,8 @@ fn public_beside(path: &Path) -> Option<Vec<u8>> {
     public_line(&read(Path::new(&beside)).ok()?)
 }
 
-fn public_line(text: &str) -> Option<Vec<u8>> {
+/// Reads a line of a public key.
+pub(super) fn public_line(text: &str) -> Option<Vec<u8>> {
     let mut words = text.split_ascii_whitespace();
     let kind = words.next()?;
     let blob = base64::decode(words.next()?)?;
@@ -289,7 +264,8 @@ fn openssh_body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     base64::decode(&Zeroizing::new(body)).map(Zeroizing::new)
 }
 
-fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Takes a text from bytes as the protocol has them.
+pub(super) fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = bytes.split_at_checked(4)?;
     let length = u32::from_be_bytes(length.try_into().ok()?);
     let (text, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -297,7 +273,8 @@ fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-fn put(bytes: &mut Vec<u8>, text: &[u8]) {
+/// Adds a text as the protocol has it.
+pub(super) fn put(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     bytes.extend_from_slice(text);
 }
@@ -322,6 +299,7 @@ fn is_encrypted(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::certificate::Certificate;
     use super::*;
     use crate::transport::ssh::Unattended;
 

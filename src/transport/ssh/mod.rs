@@ -20,9 +20,12 @@ use std::time::Duration;
 use super::Sudo;
 use crate::secret::Secret;
 
+mod agent;
 mod algorithms;
+mod answers;
 mod auth;
 mod base64;
+mod certificate;
 mod channel;
 pub mod client_config;
 mod connect;

@@ -23,6 +23,7 @@ mod forward;
 mod host_keys;
 mod link;
 mod lost;
+mod refused;
 mod servers;
 mod wire;
 

@@ -207,7 +207,7 @@ fn the_named_agent_is_asked_for_the_named_keys() {
 }
 
 /// Ends the agent with the test.
-struct Agent(Child);
+pub(super) struct Agent(pub(super) Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {

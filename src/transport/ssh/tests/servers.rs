@@ -283,6 +283,19 @@ fn with_pam() {
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(asked[0].contains("assword"), "{asked:?}");
 
+    // One proof after another, when libssh2 calls the first a refusal.
+    for methods in ["keyboard-interactive,publickey", "password,publickey"] {
+        let settings = "UsePAM yes\nPasswordAuthentication yes\nKbdInteractiveAuthentication yes";
+        let both = Sshd::start(&format!("{settings}\nAuthenticationMethods {methods}")).unwrap();
+        let with = |text: &str| SshTarget {
+            password: Some(Secret::new(text.to_owned())),
+            ..both.target("t")
+        };
+        connect(with("the right one"), Person::default()).0.unwrap();
+        let error = connect(with("a wrong one"), Person::default()).0.unwrap_err().to_string();
+        assert!(error.contains("(the server refuses it); the server accepts "), "{error}");
+    }
+
     let (result, _) = connect(password("a wrong one"), Person::default());
     let error = result.unwrap_err();
     assert!(matches!(error, TransportError::Auth { .. }), "{error:?}");
