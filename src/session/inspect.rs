@@ -7,6 +7,7 @@ use super::inventory::Choice;
 use super::open::{Session, Voice};
 use super::prepare;
 use crate::effect::{Target, Targets, tail};
+use crate::error::Halt;
 use crate::primitives;
 use crate::transport::{Cancel, Command, Exit, TransportError, sudo};
 
@@ -60,7 +61,7 @@ pub struct Found {
 /// What is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// How far it got: `address`, `host key`, `log-in`, `sudo` or `commands`.
+    /// How far it got: `configuration`, `address`, `host key`, `log-in`, `sudo` or `commands`.
     pub at: &'static str,
     /// What is wrong.
     pub why: String,
@@ -88,7 +89,7 @@ impl Session {
             &|index| {
                 let found = inventory
                     .get(&names[index])
-                    .map_err(|halt| Trouble { at: "address", why: halt.to_string(), hint: None })
+                    .map_err(unmade)
                     .and_then(|target| look(&target, &voice.cancel));
                 Inspected { target: names[index].clone(), found }
             },
@@ -145,6 +146,15 @@ fn skew(text: &str, asked: SystemTime, took: Duration) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a clock; casts saturate")]
     let milliseconds = (away * 1000.0) as i64;
     milliseconds
+}
+
+/// Why there is no way to a target at all: what is configured does not do.
+fn unmade(halt: Halt) -> Trouble {
+    let at = "configuration";
+    match halt {
+        Halt::Failure(failure) => Trouble { at, why: failure.message, hint: failure.hint },
+        stop @ Halt::Stop(_) => Trouble { at, why: stop.to_string(), hint: None },
+    }
 }
 
 fn trouble(error: &TransportError) -> Trouble {

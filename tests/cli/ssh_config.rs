@@ -48,6 +48,9 @@ fn a_host_behind_another_is_reached_as_ssh_reaches_it() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("`BindAddress` ("), "{refused:?}");
     assert!(refused.err.contains("cannot be honoured"), "{refused:?}");
+    let checked = cli.run(&["hosts", "inner", "--check", "--config", "c.toml"]);
+    assert!(checked.out.contains("✗ configuration"), "{checked:?}");
+    assert!(checked.err.contains("help: Take it out for `inner`"), "{checked:?}");
 
     cli.write("c.toml", "[targets.inner]\nssh_config = \"nowhere\"\n");
     let missing = run();
