@@ -37,17 +37,21 @@ pub(super) fn ad_hoc(ui: &Ui, common: &Common, script: &Script) -> Exit {
 }
 
 fn answered(told: &Told) -> Answered {
-    let (ok, said, out, err) = match &told.answer {
-        Ok(answer) => (true, String::new(), answer.stdout.clone(), answer.stderr.clone()),
-        Err(failure) => {
-            let said = match failure.code {
-                Some(code) => format!("status {code}"),
-                None => failure.message.clone(),
-            };
-            (false, said, failure.stdout.clone(), failure.stderr.clone())
+    let target = told.target.clone();
+    match &told.answer {
+        Ok(answer) => {
+            let (out, err) = (answer.stdout.clone(), answer.stderr.clone());
+            Answered { target, ok: true, said: String::new(), hint: String::new(), out, err }
         }
-    };
-    Answered { target: told.target.clone(), ok, said, out, err }
+        Err(failure) => {
+            let (said, hint) = match failure.code {
+                Some(code) => (format!("status {code}"), String::new()),
+                None => (failure.message.clone(), failure.hint.clone().unwrap_or_default()),
+            };
+            let (out, err) = (failure.stdout.clone(), failure.stderr.clone());
+            Answered { target, ok: false, said, hint, out, err }
+        }
+    }
 }
 
 /// With `live`, each line as it comes, its target before it; warnings in any case.

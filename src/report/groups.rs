@@ -16,6 +16,8 @@ pub struct Answered {
     pub ok: bool,
     /// How it failed, in a few words.
     pub said: String,
+    /// What to do about it; empty if nothing is known.
+    pub hint: String,
     /// Standard output.
     pub out: String,
     /// Standard error.
@@ -30,22 +32,26 @@ pub fn line(target: &str, text: &str, error: bool) -> Line {
 
 /// Returns all answers: each group under the names of its targets, then a sum. With `only_sum`, the sum and the failures.
 pub fn lines(style: &Style, answers: &[Answered], only_sum: bool) -> Vec<Line> {
-    type Answer<'a> = (bool, &'a str, &'a str, &'a str);
+    type Answer<'a> = (bool, &'a str, &'a str, &'a str, &'a str);
     let mut groups: BTreeMap<(bool, usize), (Answer<'_>, Vec<&str>)> = BTreeMap::new();
     let mut places: BTreeMap<Answer<'_>, usize> = BTreeMap::new();
     for (at, one) in answers.iter().enumerate() {
-        let answer = (!one.ok, one.said.as_str(), one.out.as_str(), one.err.as_str());
+        let (said, hint) = (one.said.as_str(), one.hint.as_str());
+        let answer = (!one.ok, said, hint, one.out.as_str(), one.err.as_str());
         let place = *places.entry(answer).or_insert(at);
         groups.entry((!one.ok, place)).or_insert((answer, Vec::new())).1.push(&one.target);
     }
     let mut lines = Vec::new();
-    for ((failed, said, out, err), names) in groups.into_values() {
+    for ((failed, said, hint, out, err), names) in groups.into_values() {
         if only_sum && !failed {
             continue;
         }
         lines.push(heading(style, &names, failed, said));
         for (text, tone) in [(out, Tone::Plain), (err, Tone::Err)] {
             lines.extend(text.lines().map(|text| Line::new().with(tone, text)));
+        }
+        if !hint.is_empty() {
+            lines.push(Line::new().with(Tone::Info, "help: ").with(Tone::Plain, hint));
         }
     }
     let failed = answers.iter().filter(|answer| !answer.ok).count();
@@ -85,7 +91,8 @@ mod tests {
 
     fn one(target: &str, ok: bool, said: &str, out: &str) -> Answered {
         let text = |text: &str| text.to_owned();
-        Answered { target: text(target), ok, said: text(said), out: text(out), err: String::new() }
+        let (hint, err) = (String::new(), String::new());
+        Answered { target: text(target), ok, said: text(said), hint, out: text(out), err }
     }
 
     #[test]
@@ -95,6 +102,7 @@ mod tests {
             one("b", false, "status 3", ""),
             one("c", true, "", "12.2"),
             one("d", true, "", "12.1"),
+            Answered { hint: "Wake it.".to_owned(), ..one("e", false, "asleep", "") },
         ];
         let style = Style::plain();
         insta::assert_snapshot!(text_of(&lines(&style, &answers, false), false), @"
@@ -103,8 +111,10 @@ mod tests {
         ─── c
         12.2
         ─── b · status 3
+        ─── e · asleep
+        help: Wake it.
 
-        1 of 4 failed
+        2 of 5 failed
         ");
         insta::assert_snapshot!(text_of(&lines(&style, &answers[..1], false), false), @"
         ─── a

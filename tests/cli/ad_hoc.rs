@@ -30,6 +30,7 @@ fn equal_answers_are_grouped_and_the_status_counts_failures() {
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.out.contains("─── a, b (2) · status 3\nout\nerr\n"), "{said:?}");
     assert!(said.out.contains("─── dead · cannot reach dead"), "{said:?}");
+    assert!(said.out.contains("\nhelp: Check that sshd runs there"), "{said:?}");
     assert!(said.out.ends_with("3 of 3 failed\n"), "{said:?}");
     // It is a run like any other: on record, done, nothing undone.
     assert_eq!(cli.runs()[0]["status"], "done");
