@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -20,6 +21,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often cancel and deadline are looked at while a command is silent.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a command's pipes are read after its end while others hold them open and say nothing.
+const LINGER: Duration = Duration::from_millis(200);
+/// And how long while they go on talking.
+const CHATTY: Duration = Duration::from_secs(5);
 /// How long output is left to gather when it comes in a rush of small pieces: a program that writes line by line is not to
 /// cost a turn of three threads for each.
 const GATHER: Duration = Duration::from_millis(2);
@@ -65,6 +70,11 @@ impl Transport for Local {
             .spawn()
             .map_err(cannot)?;
 
+        let mut pipes = Vec::new();
+        for pipe in [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)]
+        {
+            pipes.extend(pipe.map(|pipe| pipe.try_clone_to_owned()).transpose().map_err(cannot)?);
+        }
         let (sender, pieces) = mpsc::sync_channel(64);
         if let Some(mut stdin) = child.stdin.take() {
             // A thread of its own: the command may write much before it reads. A command that does not read its input
@@ -84,7 +94,7 @@ impl Transport for Local {
             pump(stderr, Stream::Err, sender.clone());
         }
         drop(sender);
-        follow(child, &pieces, command, cancel, watch)
+        follow(child, &pipes, &pieces, command, cancel, watch)
     }
 
     fn connect(
@@ -153,6 +163,7 @@ fn pump(mut from: impl Read + Send + 'static, stream: Stream, to: mpsc::SyncSend
 
 fn follow(
     mut child: Child,
+    pipes: &[OwnedFd],
     pieces: &mpsc::Receiver<Piece>,
     command: &Command,
     cancel: &Cancel,
@@ -166,6 +177,7 @@ fn follow(
     let mut linger = None;
     let mut looked = started;
     loop {
+        let mut quiet = false;
         match pieces.recv_timeout(TICK) {
             Ok(Piece::Output(stream, bytes)) => {
                 watch(stream, &bytes);
@@ -175,7 +187,8 @@ fn follow(
                 }
             }
             Ok(Piece::Closed) => open -= 1,
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // What is in a pipe and not read yet was said before the end: this machine may be slow to read it.
+            Err(mpsc::RecvTimeoutError::Timeout) => quiet = pipes.iter().all(is_empty),
             Err(mpsc::RecvTimeoutError::Disconnected) => open = 0,
         }
         if status.is_none() && open == 0 {
@@ -186,7 +199,8 @@ fn follow(
         }
         if let Some(status) = status {
             let since: &mut Instant = linger.get_or_insert_with(Instant::now);
-            if open == 0 || since.elapsed() > Duration::from_millis(200) {
+            let waited = since.elapsed();
+            if open == 0 || waited > LINGER && quiet || waited > CHATTY {
                 let ended = match (status.code(), status.signal()) {
                     (Some(code), _) => Ended::Code(code),
                     (None, Some(signal)) => Ended::Signal(signal_name(signal)),
@@ -208,6 +222,10 @@ fn follow(
             return Err(TransportError::Timeout { after: limit });
         }
     }
+}
+
+fn is_empty(pipe: &OwnedFd) -> bool {
+    rustix::io::ioctl_fionread(pipe).is_ok_and(|unread| unread == 0)
 }
 
 /// Ends the whole group: TERM, grace, KILL.
@@ -342,6 +360,17 @@ mod tests {
 
         assert_eq!(exit.out(), "started\n");
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard_however_slow_the_reader_is() {
+        let script =
+            "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.02; done; sleep 30 >&2 2>/dev/null &";
+        let exit = Local.exec(&Command::shell(script), &Cancel::new(), &mut |_, _| {
+            thread::sleep(LINGER / 2);
+        });
+
+        assert_eq!(exit.unwrap().out(), "1\n2\n3\n4\n5\n6\n7\n8\n");
     }
 
     #[test]
