@@ -174,11 +174,22 @@ impl Query for Downtime {
     }
 }
 
+/// What a wait follows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct After {
+    /// What it is, for people.
+    pub(super) what: String,
+    /// When it ended. The wait counts from there, whatever came between.
+    pub(super) at: Timestamp,
+}
+
 /// Waits until a time that is fixed when the wait begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Wait {
     duration_ms: u64,
     durable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<After>,
 }
 
 impl Action for Wait {
@@ -188,11 +199,16 @@ impl Action for Wait {
     type Output = ();
 
     fn summary(&self) -> String {
-        format!("wait {}", units::say_duration(Duration::from_millis(self.duration_ms)))
+        let duration = units::say_duration(Duration::from_millis(self.duration_ms));
+        match &self.after {
+            Some(after) => format!("wait {duration} after {}", after.what),
+            None => format!("wait {duration}"),
+        }
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Timestamp> {
-        cx.now().checked_add(Duration::from_millis(self.duration_ms)).map_err(|error| {
+        let from = self.after.as_ref().map_or_else(|| cx.now(), |after| after.at);
+        from.checked_add(Duration::from_millis(self.duration_ms)).map_err(|error| {
             Failure::input(format!("the wait ends beyond all calendars: {error}")).into()
         })
     }
@@ -364,13 +380,18 @@ fn local(at: Timestamp) -> String {
 
 /// Waits a short time as a call of its own.
 pub(super) fn pause(ctx: &NativeCallContext<'_>, duration: Duration) -> RhaiResultOf<()> {
-    pause_on(&lane(ctx)?, place(ctx), duration).map_err(|halt| raise(ctx, halt))
+    pause_after(&lane(ctx)?, place(ctx), duration, None).map_err(|halt| raise(ctx, halt))
 }
 
-/// As [`pause`], on a lane.
-pub(super) fn pause_on(lane: &Lane, place: Option<Place>, duration: Duration) -> Result<()> {
+/// As [`pause`], on a lane, and counted from the end of something if that is given.
+pub(super) fn pause_after(
+    lane: &Lane,
+    place: Option<Place>,
+    duration: Duration,
+    after: Option<After>,
+) -> Result<()> {
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    perform(lane, place, &Wait { duration_ms, durable: false })
+    perform(lane, place, &Wait { duration_ms, durable: false, after })
 }
 
 fn duration(ctx: &NativeCallContext<'_>, value: &Dynamic) -> RhaiResultOf<Duration> {
@@ -389,7 +410,7 @@ fn duration(ctx: &NativeCallContext<'_>, value: &Dynamic) -> RhaiResultOf<Durati
 
 fn wait(ctx: &NativeCallContext<'_>, value: &Dynamic) -> RhaiResultOf<()> {
     let duration_ms = u64::try_from(duration(ctx, value)?.as_millis()).unwrap_or(u64::MAX);
-    act(ctx, &Wait { duration_ms, durable: true })
+    act(ctx, &Wait { duration_ms, durable: true, after: None })
 }
 
 fn window(

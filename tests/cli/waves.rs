@@ -319,12 +319,85 @@ fn an_interrupt_in_a_wave_lets_no_other_begin() {
     let cli = &fleet.cli;
     let child = cli.start(&["book.rhai", "--on", "@fleet", "--waves", "3", "--max", "2"]);
     cli.wait("two began", || fleet.changed() == "t0 t1");
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+    interrupt(&child, Signal::TERM);
     let said = cli.end(child);
     assert_eq!(said.code, Some(130), "{said:?}");
     assert_eq!(fleet.began(), "t0 t1");
     fleet.run(&["rollback", "last"], 0);
     assert_eq!(fleet.changed(), "");
+}
+
+/// Two items, one after the other, with a long pause between; the gate holds until there is a file `go`.
+const PAUSES: &str = r#"//! Pauses
+rolling(["a", "b"], #{ waves: [1], pause: "1h", gate: |done| {
+    sh("touch at-gate; until test -e go; do sleep 0.05; done", #{ idempotent: true, undo: "true" });
+    true
+} }, |t| sh(`echo ${t} >>began`, #{ undo: "true" }));
+"#;
+
+/// The end of a wait, as the journal has it.
+fn wait_until(cli: &Cli) -> Option<String> {
+    let journal = rusqlite::Connection::open(cli.state().join("journal.db")).ok()?;
+    let sql = "SELECT json_extract(body, '$.before') FROM records
+        WHERE json_extract(body, '$.kind') = 'intent' AND json_extract(body, '$.call.action') = 'wait'";
+    journal.query_row(sql, [], |row| row.get(0)).ok()
+}
+
+fn interrupt(child: &std::process::Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn a_pause_counts_from_the_end_of_the_wave_whatever_comes_between() {
+    let cli = Cli::new();
+    cli.write("book.rhai", PAUSES);
+    let mut child = cli.start(&["book.rhai"]);
+    cli.wait("it is at the gate", || cli.path("at-gate").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Nobody was there for longer than the pause.
+    let journal = rusqlite::Connection::open(cli.state().join("journal.db")).unwrap();
+    let sql = "UPDATE records SET sum = NULL, body = json_set(body, '$.outcome.value.at', '2026-01-01T00:00:00Z')
+        WHERE json_extract(body, '$.call.action') = 'wave_over'";
+    assert_eq!(journal.execute(sql, []).unwrap(), 1);
+    cli.write("go", "");
+
+    let said = cli.run(&["resume", "last"]);
+
+    assert_eq!((said.code, cli.read("began").as_str()), (Some(0), "a\nb\n"), "{said:?}");
+    assert!(said.out.contains("wait 1h 00m after wave 1 of 2"), "{said:?}");
+}
+
+#[test]
+fn a_pause_goes_on_after_a_crash_and_an_interrupt_ends_it_at_once() {
+    let cli = Cli::new();
+    cli.write("book.rhai", PAUSES);
+    cli.write("go", "");
+    let mut child = cli.start(&["book.rhai"]);
+    cli.wait("it pauses", || wait_until(&cli).is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let end: jiff::Timestamp = wait_until(&cli).unwrap().parse().unwrap();
+
+    let events = std::fs::File::create(cli.path("events")).unwrap();
+    let mut resume = cli.command(&["resume", "last", "--json"]);
+    let child = resume.stdout(events).spawn().unwrap();
+    cli.wait("it pauses again", || cli.read("events").contains("call_progress"));
+    interrupt(&child, Signal::TERM);
+    let said = cli.end(child);
+
+    assert_eq!(said.code, Some(130), "{said:?}");
+    let told = cli.read("events");
+    let until = format!("until {}", end.strftime("%Y-%m-%d %H:%M:%S"));
+    assert!(
+        told.contains("wait 1h 00m after wave 1 of 2") && told.contains(&until),
+        "{until}: {told}"
+    );
+    assert_eq!(cli.runs()[0]["status"], "paused");
+    assert_eq!(cli.read("began"), "a\n");
+    days_pass(&cli);
+    assert_eq!(cli.run(&["resume", "last"]).code, Some(0));
+    assert_eq!(cli.read("began"), "a\nb\n");
 }
 
 #[test]

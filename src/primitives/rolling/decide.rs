@@ -1,5 +1,6 @@
 //! What the journal has of waves: that one begins and what it came to, why no other begins, and what is done about that.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Access;
@@ -35,6 +36,9 @@ pub(super) struct Over {
     pub(super) failed: Vec<String>,
     /// Those in a wait that ended the process.
     pub(super) waits: Vec<String>,
+    /// When it ended, from which the pause after it counts. Journals from before that was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<Timestamp>,
 }
 
 /// Says what a wave came to.
@@ -54,8 +58,8 @@ impl Query for WaveOver {
         format!("wave {} of {} is over", self.number, self.of)
     }
 
-    fn ask(&self, _cx: &Cx<'_>) -> Result<Over> {
-        Ok(self.over.clone())
+    fn ask(&self, cx: &Cx<'_>) -> Result<Over> {
+        Ok(Over { at: Some(cx.now()), ..self.over.clone() })
     }
 }
 

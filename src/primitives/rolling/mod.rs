@@ -42,14 +42,19 @@ const ROLLING: Primitive = Primitive {
             "",
             "Called after each wave but the last with the results so far; false stops there.",
         ),
-        field("pause", Type::Duration, "none", "How long to wait between two waves."),
+        field(
+            "pause",
+            Type::Duration,
+            "none",
+            "How long nothing begins between two waves, from the end of the first on. It is sat out, also if it is long.",
+        ),
     ],
     returns: "Array: a map for each item, in their order: `item`, `ok`, `value`, `error`, `state` (`done`, `failed`, `not undone`, `taken out`; for the gate also `waits`, `waiting`)",
     example: r#"rolling(targets("@web"), #{ waves: [1, "10%", "100%"], max_failures: 2, gate: |done| confirm("Go on?") }, |t| service_restart("app"));"#,
     failure: "What a lane fails with is in its result. Over the limit, or at a closed gate, the run asks: try the failed ones again and go on, leave them out and go on, or pause; unattended it pauses.",
     plan: "Plans every lane.",
     undo: "A lane that fails is undone at once, alone, unless it passed a point of no return: then the failure is that of all. With the run, the lanes that are through are undone side by side.",
-    resume: "A lane in a wait of days holds the next wave, and nothing else. `resume` tries the failed ones again and goes on; `--skip ITEM` takes some out for good, `--only ITEM` lets no others begin.",
+    resume: "A lane in a wait of days holds the next wave, and nothing else. `resume` tries the failed ones again and goes on; `--skip ITEM` takes some out for good, `--only ITEM` lets no others begin. Of a pause what is left is waited.",
 };
 
 fn results<T: Clone + Into<Dynamic>>(items: &Array, states: &[State<T>]) -> Array {

@@ -13,7 +13,8 @@ use crate::effect::{Lane, Mode, Query, Undo, Undone, query, roll_back};
 use crate::error::{Failure, Halt, Pause, Place, Result, Stop};
 use crate::event::What;
 use crate::journal::{Body, Outcome};
-use crate::primitives::{lanes, time};
+use crate::primitives::lanes;
+use crate::primitives::time::{After, pause_after};
 
 /// What became of an item.
 #[derive(Clone, Debug)]
@@ -72,7 +73,8 @@ impl<T: Send> Rolling<'_, T> {
     /// A stop of a lane, a pause until the operator decides or a lane has waited, a failure beyond a point of no return.
     pub fn run(&self) -> Result<Vec<State<T>>> {
         let states = self.keys.iter().map(|_| State::Waiting).collect();
-        let mut rolls = Rolls { of: self, states, through: Vec::new(), parked: Vec::new() };
+        let mut rolls =
+            Rolls { of: self, states, through: Vec::new(), parked: Vec::new(), over: None };
         let result = rolls.all();
         rolls.rebuild_parked();
         self.lane.push_undo(Undo::Lanes(rolls.through));
@@ -95,6 +97,8 @@ struct Rolls<'a, 'r, T> {
     /// The lanes that have run, for the undo of the run.
     through: Vec<Lane>,
     parked: Vec<Parked>,
+    /// The last wave that is over, as the pause after it says it.
+    over: Option<After>,
 }
 
 impl<T: Send> Rolls<'_, '_, T> {
@@ -108,7 +112,8 @@ impl<T: Send> Rolls<'_, '_, T> {
                 if from > 0
                     && let Some(pause) = self.of.waves.pause()
                 {
-                    time::pause_on(self.of.lane, self.of.place.clone(), pause)?;
+                    let (lane, place) = (self.of.lane, self.of.place.clone());
+                    pause_after(lane, place, pause, self.over.take())?;
                 }
                 stopped = self.wave((at + 1, ends.len()), &round[from..*end])?;
                 if stopped.is_none() && *end < round.len() {
@@ -334,20 +339,23 @@ impl<T: Send> Rolls<'_, '_, T> {
         }
     }
 
-    fn over(&self, number: (usize, usize), indexes: &[usize]) -> Result<()> {
+    fn over(&mut self, number: (usize, usize), indexes: &[usize]) -> Result<()> {
+        let lane = self.of.lane;
+        let after = |at| After { what: format!("wave {} of {}", number.0, number.1), at };
         if !self.is_written::<WaveOver>() {
+            self.over = self.plans().then(|| after(lane.run().clock.now()));
             return Ok(());
         }
-        let lane = self.of.lane;
         let done = indexes.iter().filter(|at| matches!(self.states[**at], State::Done(_))).count();
         let failed =
             |at: &&usize| matches!(self.states[**at], State::Failed(_) | State::NotUndone(_));
         let failed = indexes.iter().filter(failed).map(|at| self.of.keys[*at].clone()).collect();
         let waits = self.names(|state| matches!(state, State::Parked(_)));
         let news = lane.is_live();
-        let over = Over { done, failed, waits };
+        let over = Over { done, failed, waits, at: None };
         let over = WaveOver { number: number.0, of: number.1, over };
-        let Over { done, failed, waits } = query(lane, self.of.place.clone(), over)?;
+        let Over { done, failed, waits, at } = query(lane, self.of.place.clone(), over)?;
+        self.over = at.map(after);
         if news {
             lane.emit(What::WaveEnded { number: number.0, of: number.1, done, failed, waits });
         }
