@@ -13,7 +13,7 @@ use crate::session::{self, AdHoc, Text, Told};
 /// Runs the command. The exit status says on how many targets it failed.
 pub(super) fn ad_hoc(ui: &Ui, common: &Common, script: &Script) -> Exit {
     let command = AdHoc::new(&script.command, script.read);
-    let max = script.max.map_or(session::MAX, usize::from);
+    let max = script.max.map_or(session::AT_ONCE, usize::from);
     let result = run::session(ui, common).and_then(|session| {
         let mut voice = run::voice(ui);
         if !common.json {

@@ -43,7 +43,7 @@ pub(super) fn hosts(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
 pub(super) fn check(ui: &Ui, common: &Common, selector: Option<&str>) -> Exit {
     let choice = run::choice(common, selector, Some("all"));
     let result = run::session(ui, common)
-        .and_then(|session| session.inspect(&choice, session::MAX, &run::voice(ui)));
+        .and_then(|session| session.inspect(&choice, session::AT_ONCE, &run::voice(ui)));
     let targets = match result {
         Ok(targets) => targets,
         Err(error) => return fail::say(ui, &error),

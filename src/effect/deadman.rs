@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::context::{Cx, stem};
 use super::run::Run;
+use super::side_by_side::{AT_ONCE, side_by_side};
 use crate::call::CallKey;
-use crate::error::{Failure, Kind, Result, Stop};
+use crate::error::{Failure, Halt, Kind, Result, Stop};
 use crate::event::{DeadmanState, What};
 use crate::journal::DebtChange;
 use crate::secret::Secret;
@@ -273,16 +274,10 @@ fn disarm_one(cx: &Cx<'_>, it: &Armed) -> Result<()> {
 /// # Errors
 /// [`Stop::Fired`] if one did; the failure of a target that cannot be asked.
 pub fn look_all(lane: &super::Lane) -> Result<()> {
-    let run = lane.run();
-    let all: Vec<Armed> = run.switches.state().armed.values().cloned().collect();
-    for it in all {
-        run.switches.doubt(&it.target);
-        look(&Cx { lane, target: run.targets.get(&it.target)?, call: &it.call })?;
-        if let Some(why) = run.switches.fired(&it.target) {
-            return Err(Stop::Fired(why).into());
-        }
-    }
-    Ok(())
+    on_all(lane, &|cx, it| {
+        cx.lane.run().switches.doubt(&it.target);
+        look(cx)
+    })
 }
 
 /// Disarms every switch of the run that is left, when the run has come to its end.
@@ -290,17 +285,38 @@ pub fn look_all(lane: &super::Lane) -> Result<()> {
 /// # Errors
 /// The failure of the first that could not be disarmed; [`Stop::Fired`] if one fired meanwhile.
 pub fn disarm_all(lane: &super::Lane) -> Result<()> {
+    on_all(lane, &disarm_one)
+}
+
+/// Does this with every armed switch, the targets side by side. Of several failures the others are told.
+fn on_all(lane: &super::Lane, work: &(dyn Fn(&Cx<'_>, &Armed) -> Result<()> + Sync)) -> Result<()> {
     let run = lane.run();
-    let all: Vec<Armed> = run.switches.state().armed.values().cloned().collect();
-    for it in all {
-        let target = run.targets.get(&it.target)?;
-        let cx = Cx { lane, target, call: &it.call };
-        disarm_one(&cx, &it)?;
-        if let Some(why) = run.switches.fired(&it.target) {
-            return Err(Stop::Fired(why).into());
+    let mut targets: BTreeMap<String, Vec<Armed>> = BTreeMap::new();
+    for it in run.switches.state().armed.values() {
+        targets.entry(it.target.clone()).or_default().push(it.clone());
+    }
+    let targets: Vec<_> = targets.into_values().collect();
+    let results = side_by_side(targets.len(), AT_ONCE, &|_| false, &|at| {
+        targets[at].iter().try_for_each(|it| {
+            work(&Cx { lane, target: run.targets.get(&it.target)?, call: &it.call }, it)?;
+            match run.switches.fired(&it.target) {
+                Some(why) => Err(Stop::Fired(why).into()),
+                None => Ok(()),
+            }
+        })
+    });
+    let mut first = None;
+    for result in results.into_iter().flatten() {
+        match result {
+            Err(Halt::Failure(failure)) if first.is_none() => first = Some(failure),
+            Err(Halt::Failure(failure)) => {
+                lane.emit(What::Warning { text: failure.to_string() });
+            }
+            // What stops the run comes before what failed.
+            result => result?,
         }
     }
-    Ok(())
+    first.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// Reads what one of our scripts says. A target that says something else has no switch of ours.

@@ -10,7 +10,7 @@ use super::context::Cx;
 use super::run::{Mode, Run};
 use super::target::Target;
 use crate::error::{Failure, Halt, Kind, Result, Stop};
-use crate::event::{Status, What};
+use crate::event::Status;
 use crate::transport::{Cancel, Command, Fence, TransportError};
 
 /// How long a look at the record counts, for changes that are not commands on the target.
@@ -287,23 +287,21 @@ impl Locks {
         }
     }
 
-    /// Gives all targets back, also those that only an earlier process of the run may have taken; returns what could not
-    /// be.
-    fn release(&self, run: &Run) -> Vec<String> {
+    /// Gives all targets back, also those that only an earlier process of the run may have taken; returns which could not
+    /// be, and why.
+    fn release(&self, run: &Run) -> Vec<(String, String)> {
         let held = std::mem::take(&mut *self.held());
         let touched = run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let earlier = touched.into_values().map(|touched| (touched.target, "*".to_owned()));
         let mut all: BTreeMap<String, (Arc<Target>, String)> =
             earlier.map(|held| (held.0.name.clone(), held)).collect();
         all.extend(held.into_iter().map(|(name, held)| (name, (held.target, held.epoch))));
-        all.into_iter()
-            .filter_map(|(name, (target, epoch))| {
-                let command =
-                    Command::script(RELEASE, [&self.dir, &epoch, &run.id]).timeout(Some(LIMIT));
-                let why = run.exec_last(&target, &command)?;
-                Some(format!("{name} is still held by this run: {why}"))
-            })
-            .collect()
+        let command = |epoch: &String| {
+            Command::script(RELEASE, [&self.dir, epoch, &run.id]).timeout(Some(LIMIT))
+        };
+        let all: Vec<_> =
+            all.into_values().map(|(target, epoch)| (target, command(&epoch))).collect();
+        run.exec_last(&all)
     }
 }
 
@@ -478,11 +476,9 @@ impl Cx<'_> {
 }
 
 impl Run {
-    /// Gives all targets back. What cannot be given back is told.
-    pub fn unlock(&self, tell: &dyn Fn(What)) {
-        for text in self.locks.release(self) {
-            tell(What::Warning { text });
-        }
+    /// Gives all targets back. Returns which could not be given back, and why.
+    pub fn unlock(&self) -> Vec<(String, String)> {
+        self.locks.release(self)
     }
 }
 

@@ -24,6 +24,7 @@ mod registry;
 mod rollback;
 mod run;
 mod target;
+mod side_by_side;
 mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
@@ -44,6 +45,7 @@ pub use registry::Registry;
 pub use rollback::{Undone, recall_inverses, roll_back};
 pub use run::{Adapters, Chosen, Clock, Mode, Run, SecretRef, Secrets, SystemClock, Window};
 pub use target::{ServiceCommands, Target, Targets};
+pub use side_by_side::{AT_ONCE, side_by_side};
 #[cfg(any(test, fuzzing))]
 pub use {deadman::fuzz as fuzz_deadman, lock::fuzz as fuzz_locks};
 

@@ -1,12 +1,14 @@
 //! A way to a target that breaks: what is under way waits for it to come back, up to the run's limit. What cannot be told
 //! and is repeated is repeated within that limit, too.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::Cx;
 use super::exec::tail;
 use super::run::{Mode, Run};
 use super::target::Target;
+use super::side_by_side::{AT_ONCE, side_by_side};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::transport::{Cancel, Command, TransportError};
 
@@ -58,9 +60,18 @@ impl Trouble {
 const AT_THE_END: Duration = Duration::from_secs(30);
 
 impl Run {
-    /// Runs a command at the end of the run, when nobody can cancel any more, again while the way to the target is broken.
-    /// Returns why it could not be done.
-    pub fn exec_last(&self, target: &Target, command: &Command) -> Option<String> {
+    /// Runs commands at the end of the run, when nobody can cancel any more, side by side: a target that is out of reach
+    /// holds up no other. Returns which targets could not do theirs, and why, in the order that they are given in.
+    pub fn exec_last(&self, all: &[(Arc<Target>, Command)]) -> Vec<(String, String)> {
+        let told = side_by_side(all.len(), AT_ONCE, &|_| false, &|at| {
+            let (target, command) = &all[at];
+            Some((target.name.clone(), self.exec_patiently(target, command)?))
+        });
+        told.into_iter().flatten().flatten().collect()
+    }
+
+    /// Runs a command, again while the way to the target is broken. Returns why it could not be done.
+    fn exec_patiently(&self, target: &Target, command: &Command) -> Option<String> {
         let limit = self.reconnect.min(AT_THE_END);
         let since = Instant::now();
         loop {
@@ -122,6 +133,7 @@ impl Cx<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Condvar, Mutex};
 
     use serde::{Deserialize, Serialize};
 
@@ -132,6 +144,7 @@ mod tests {
     use crate::error::Kind;
     use crate::event::What;
     use crate::journal::Inverse;
+    use crate::transport::{Connection, Ended, Exit, Transport, Watch};
 
     /// Nobody can ever tell what became of it, and it may be repeated.
     #[derive(Clone, Serialize, Deserialize)]
@@ -194,5 +207,84 @@ mod tests {
             .filter(|what| matches!(what, What::Warning { text } if text.contains("it is hazy")));
         let told = told.count();
         assert_eq!(told, tries as usize - 2);
+    }
+
+    /// A way to a target, and what a command comes to there.
+    #[derive(Debug)]
+    enum Way {
+        Works,
+        Refuses,
+        /// It does not answer until all others have.
+        Hangs,
+    }
+
+    /// How many have answered.
+    type Answered = Arc<(Mutex<u32>, Condvar)>;
+
+    #[derive(Debug)]
+    struct Fake(Way, Answered);
+
+    impl Transport for Fake {
+        fn exec(
+            &self,
+            _command: &Command,
+            _cancel: &Cancel,
+            _watch: Watch<'_>,
+        ) -> Result<Exit, TransportError> {
+            let (answered, changed) = &*self.1;
+            let mut count = answered.lock().unwrap();
+            let trouble = |why: String| {
+                Err(TransportError::Auth { target: "it".to_owned(), why, hint: None })
+            };
+            if matches!(self.0, Way::Hangs) {
+                let patience = Duration::from_secs(20);
+                count = changed.wait_timeout_while(count, patience, |count| *count < 4).unwrap().0;
+                return trouble(format!("{count} others are through"));
+            }
+            *count += 1;
+            changed.notify_all();
+            if matches!(self.0, Way::Refuses) {
+                return trouble("refused".to_owned());
+            }
+            Ok(Exit { ended: Ended::Code(0), stdout: Vec::new(), stderr: Vec::new() })
+        }
+
+        fn connect(
+            &self,
+            _host: &str,
+            _port: u16,
+            _timeout: Duration,
+        ) -> Result<Box<dyn Connection>, TransportError> {
+            Err(TransportError::Invalid("nothing is connected to".to_owned()))
+        }
+
+        fn describe(&self) -> String {
+            format!("{:?}", self.0)
+        }
+
+        fn own_address(&self) -> Option<std::net::IpAddr> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_target_that_hangs_in_the_end_holds_up_no_other() {
+        let bench = Bench::new(Registry::default());
+        let answered = Answered::default();
+        let ways = [Way::Hangs, Way::Works, Way::Refuses, Way::Works, Way::Works];
+        let all: Vec<_> = (0..)
+            .zip(ways)
+            .map(|(n, way)| {
+                let way = Arc::new(Fake(way, Arc::clone(&answered)));
+                (Arc::new(Target::new(format!("t{n}"), way)), Command::list(["true"]))
+            })
+            .collect();
+
+        let left = bench.lane(Mode::Run).run().exec_last(&all);
+
+        let said: Vec<_> = left.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        let why =
+            ["t0: cannot log in to it: 4 others are through", "t2: cannot log in to it: refused"];
+        assert_eq!(said, why);
     }
 }

@@ -1,6 +1,7 @@
 //! Taking back: per lane newest first, each undo journaled like any other call, a failing one reported while the others
 //! go on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::context::Cx;
 use super::deadman;
 use super::lane::{Lane, Undo};
 use super::run::Mode;
+use super::side_by_side::{AT_ONCE, side_by_side};
 use crate::call::CallKey;
 use crate::error::{Failure, Halt, Result, Stop};
 use crate::event::What;
@@ -115,30 +117,12 @@ fn take_back(lane: &Lane, of: &CallKey, target: &str, name: &str, action: Value)
 
 /// Lanes that ran side by side are undone side by side.
 fn roll_back_lanes(lanes: &[Lane]) -> Result<Undone> {
-    let results: Vec<Result<Undone>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = lanes
-            .iter()
-            .map(|lane| {
-                let lane = lane.clone();
-                std::thread::Builder::new()
-                    .name(lane.name().to_owned())
-                    .stack_size(super::STACK)
-                    .spawn_scoped(scope, move || roll_back(&lane))
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| match thread.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Stop::Limit("an undo lane panicked".to_owned()).into()),
-                Err(error) => {
-                    Err(Stop::Limit(format!("no thread for an undo lane: {error}")).into())
-                }
-            })
-            .collect()
+    let results = side_by_side(lanes.len(), AT_ONCE, &|_| false, &|at| {
+        catch_unwind(AssertUnwindSafe(|| roll_back(&lanes[at])))
+            .unwrap_or_else(|_| Err(Stop::Limit("an undo lane panicked".to_owned()).into()))
     });
     let mut undone = Undone::default();
-    for result in results {
+    for result in results.into_iter().flatten() {
         undone.add(result?);
     }
     Ok(undone)

@@ -5,7 +5,7 @@ use rhai::{Array, FnPtr, Map, NativeCallContext};
 use super::bridge::{Face, Options, Primitive, RhaiResultOf, Type, field, lane, raise};
 use super::closure::Closure;
 use super::lanes;
-use crate::effect::{Registry, Undo};
+use crate::effect::{Registry, Undo, side_by_side};
 use crate::error::Stop;
 
 const EACH: Primitive = Primitive {
@@ -41,7 +41,7 @@ fn each(
     let lane = lane(ctx)?;
     let closure = Closure::take(ctx, body)?;
     let branches = lanes::branch(&lane, &lanes::keys(ctx, items)?);
-    let results = lanes::run(branches.len(), max, &|_| false, &|index| {
+    let results = side_by_side(branches.len(), max, &|_| false, &|index| {
         lanes::call(&branches[index], &closure, &items[index])
     });
     lane.push_undo(Undo::Lanes(branches));

@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::bridge::{Options, RhaiResultOf, wrong};
 use super::closure::{Closure, detach, halt_of};
-use crate::effect::{Lane, STACK};
+use crate::effect::Lane;
 use crate::error::{Failure, Halt, Result, Stop};
 
 /// How many lanes run at once unless the runbook says otherwise.
@@ -57,41 +55,6 @@ pub(super) fn call(lane: &Lane, closure: &Closure, item: &Dynamic) -> Result<Dyn
     catch_unwind(AssertUnwindSafe(|| closure.call(lane, &[item])))
         .map_err(|_| Halt::from(Stop::Limit(format!("lane {} panicked", lane.name()))))
         .and_then(|result| result.map_err(|error| halt_of(&error)))
-}
-
-/// Does the work of lanes number 0 to `count` on threads of their own, at most `max` at once: a thread takes the next
-/// lane when it is through with one, unless `stopped` says of that one that it is not to begin any more, nor the later
-/// ones. Returns the results in order; none for a lane that did not begin.
-pub(crate) fn run<T: Send>(
-    count: usize,
-    max: usize,
-    stopped: &(dyn Fn(usize) -> bool + Sync),
-    work: &(dyn Fn(usize) -> T + Sync),
-) -> Vec<Option<T>> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..count).map(|_| None).collect());
-    let take = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::SeqCst);
-            if index >= count || stopped(index) {
-                break;
-            }
-            let result = work(index);
-            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for number in 0..max.min(count) {
-            let thread =
-                std::thread::Builder::new().name(format!("lane {number}")).stack_size(STACK);
-            if thread.spawn_scoped(scope, take).is_err() && number == 0 {
-                // Not one thread to be had: the lanes run here, one after the other.
-                take();
-                break;
-            }
-        }
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Of what stopped the lanes, the one that the run must react to first; it remembers the failures beside that.

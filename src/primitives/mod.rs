@@ -35,7 +35,6 @@ use std::sync::OnceLock;
 use bridge::{Face, Faces};
 pub use exec::{AdHoc, Answer};
 pub use files::{clean_receipts_script, clean_script, needs_kept};
-pub(crate) use lanes::run as side_by_side;
 pub use rolling::{Rolling, RollingOptions, State, Waves};
 #[cfg(any(test, fuzzing))]
 pub use {log::fuzz::fuzz as fuzz_log, rsync::fuzz::fuzz as fuzz_rsync};

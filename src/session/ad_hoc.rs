@@ -9,13 +9,10 @@ use super::ending::Ending;
 use super::error::SessionError;
 use super::open::{Order, Session, Text, Voice};
 use super::prepare;
-use crate::effect::{Lane, Mode, Undo};
+use crate::effect::{Lane, Mode, Undo, side_by_side};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::journal::Store;
-use crate::primitives::{self, AdHoc, Answer, RollingOptions};
-
-/// How many targets are worked on at once unless it is said otherwise.
-pub const MAX: usize = 64;
+use crate::primitives::{AdHoc, Answer, RollingOptions};
 
 /// What the command came to on one target.
 #[derive(Clone, Debug)]
@@ -52,15 +49,14 @@ impl Session {
         let lane = main_lane(&setup, &run)?;
         lane.emit(setup.heading());
         let on = each(&setup, &lane)?;
-        let results =
-            primitives::side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {
-                let answer = one(&on[index], command);
-                // What was changed there is cleaned up in the end; else nothing is wanted there any more.
-                if command.reads() {
-                    on[index].target().transport.close();
-                }
-                answer
-            });
+        let results = side_by_side(on.len(), max, &|_| run.cancel.is_cancelled(), &|index| {
+            let answer = one(&on[index], command);
+            // What was changed there is cleaned up in the end; else nothing is wanted there any more.
+            if command.reads() {
+                on[index].target().transport.close();
+            }
+            answer
+        });
         let mut told = Vec::new();
         let mut stop = None;
         for (lane, result) in on.iter().zip(results) {

@@ -271,15 +271,26 @@ impl Ending<'_> {
     /// Removes what the run kept on its targets for undo.
     fn clean(&self) {
         let touched = self.run.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for ((name, _), touched) in touched {
-            let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
-                .sudo(touched.sudo)
-                .timeout(Some(Duration::from_secs(120)))
-                .tied(Duration::ZERO);
-            if let Some(why) = self.run.exec_last(&touched.target, &command) {
-                let text = format!("files of this run are left on {name}: {why}");
-                self.lane.emit(What::Warning { text });
-            }
+        let command = Command::script(primitives::clean_script(), [self.run.id.as_str()])
+            .timeout(Some(Duration::from_secs(120)))
+            .tied(Duration::ZERO);
+        let all: Vec<_> = touched
+            .into_values()
+            .map(|touched| (touched.target, command.clone().sudo(touched.sudo)))
+            .collect();
+        self.tell_left(self.run.exec_last(&all), |name, why| {
+            format!("files of this run are left on {name}: {why}")
+        });
+    }
+
+    /// Tells what could not be done on which target and why, in the order in which the run has them.
+    fn tell_left(&self, mut left: Vec<(String, String)>, say: fn(&str, &str) -> String) {
+        let targets = &self.setup.info.targets;
+        left.sort_by_cached_key(|(name, _)| {
+            targets.iter().position(|target| target == name).unwrap_or(usize::MAX)
+        });
+        for (name, why) in left {
+            self.lane.emit(What::Warning { text: say(&name, &why) });
         }
     }
 
@@ -301,7 +312,9 @@ impl Ending<'_> {
         };
         // Nothing is under way any more, or days may pass.
         if due.is_some() || !matches!(status, Status::Paused | Status::Unknown | Status::Planned) {
-            self.run.unlock(&|what| self.lane.emit(what));
+            self.tell_left(self.run.unlock(), |name, why| {
+                format!("{name} is still held by this run: {why}")
+            });
         }
         let debts = self.debts();
         let id = self.setup.info.id.as_str();

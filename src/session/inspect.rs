@@ -6,9 +6,8 @@ use super::error::SessionError;
 use super::inventory::Choice;
 use super::open::{Session, Voice};
 use super::prepare;
-use crate::effect::{Target, Targets, tail};
+use crate::effect::{Target, Targets, side_by_side, tail};
 use crate::error::Halt;
-use crate::primitives;
 use crate::transport::{Cancel, Command, Exit, TransportError, sudo};
 
 /// How long looking at a target may take, once it is reached.
@@ -82,18 +81,13 @@ impl Session {
     ) -> Result<Vec<Inspected>, SessionError> {
         let inventory = prepare::targets(self, voice)?;
         let names = choice.among(&inventory)?;
-        let looked = primitives::side_by_side(
-            names.len(),
-            max,
-            &|_| voice.cancel.is_cancelled(),
-            &|index| {
-                let found = inventory
-                    .get(&names[index])
-                    .map_err(unmade)
-                    .and_then(|target| look(&target, &voice.cancel));
-                Inspected { target: names[index].clone(), found }
-            },
-        );
+        let looked = side_by_side(names.len(), max, &|_| voice.cancel.is_cancelled(), &|index| {
+            let found = inventory
+                .get(&names[index])
+                .map_err(unmade)
+                .and_then(|target| look(&target, &voice.cancel));
+            Inspected { target: names[index].clone(), found }
+        });
         Ok(looked.into_iter().flatten().collect())
     }
 }

@@ -24,7 +24,7 @@ mod prepare;
 mod prune;
 pub mod secrets;
 
-pub use ad_hoc::{MAX, Told};
+pub use ad_hoc::Told;
 pub use clean::{Left, Why};
 pub use drive::{Ended, OnInterrupt};
 pub use error::SessionError;
@@ -34,4 +34,5 @@ pub use inventory::Choice;
 pub use open::{Order, Session, Text, Voice};
 pub use prune::Prune;
 
+pub use crate::effect::AT_ONCE;
 pub use crate::primitives::{AdHoc, Answer, RollingOptions};

@@ -20,12 +20,13 @@ use super::open::{Order, Session, Voice};
 use super::params::Params;
 use super::secrets::{Reference, SecretStore};
 use crate::effect::{
-    App, Clock, LOCK_DIR, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Target, Targets,
+    AT_ONCE, App, Clock, LOCK_DIR, Mode, Redactor, Secrets, ServiceCommands, SystemClock, Target,
+    Targets, side_by_side,
 };
 use crate::error::{Failure, Kind, Result};
 use crate::event::Status;
 use crate::journal::RunInfo;
-use crate::primitives::{self, RollingOptions, Waves};
+use crate::primitives::{RollingOptions, Waves};
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Command, SharedTransport, TransportError, sudo};
@@ -48,7 +49,7 @@ struct Settings<'i> {
 }
 
 fn together() -> Waves {
-    RollingOptions::together(super::MAX).waves()
+    RollingOptions::together(AT_ONCE).waves()
 }
 
 /// Prepares an order.
@@ -262,7 +263,7 @@ fn assemble(
 pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
     let targets: Vec<Arc<Target>> =
         setup.info.targets.iter().map(|name| setup.targets.get(name)).collect::<Result<_>>()?;
-    let reached = primitives::side_by_side(targets.len(), super::MAX, &|_| false, &|index| {
+    let reached = side_by_side(targets.len(), AT_ONCE, &|_| false, &|index| {
         reach_one(&targets[index], &setup.cancel)
     });
     // The first in the order in which they are named, whichever was found out first.

@@ -4,6 +4,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::cli::{Cli, Said};
+use crate::support::proxy::Proxy;
 use crate::support::pty::Pty;
 use crate::support::sshd::Sshd;
 
@@ -18,7 +19,7 @@ sh(`! grep -qx ${t} @/bad`, #{ undo: "true" });
 /// Targets t0, t1, … on one server.
 struct Fleet {
     cli: Cli,
-    _sshd: Sshd,
+    sshd: Sshd,
 }
 
 impl Fleet {
@@ -39,7 +40,7 @@ impl Fleet {
             format!("//! Fleet\nconst RUNBOOK = #{{ params: #{{ name: \"\" }}{more} }};\n{body}");
         cli.write("book.rhai", &text.replace('@', here.trim_end_matches('/')));
         cli.write("bad", "");
-        Some(Self { cli, _sshd: sshd })
+        Some(Self { cli, sshd })
     }
 
     #[track_caller]
@@ -398,6 +399,45 @@ fn a_pause_goes_on_after_a_crash_and_an_interrupt_ends_it_at_once() {
     days_pass(&cli);
     assert_eq!(cli.run(&["resume", "last"]).code, Some(0));
     assert_eq!(cli.read("began"), "a\nb\n");
+}
+
+#[test]
+fn targets_that_are_gone_in_the_end_hold_up_no_other() {
+    let body = BODY.replace(
+        "sh(`!",
+        "if t == \"t4\" { sh(\"until test -e @/go; do sleep 0.05; done\"); }\nsh(`!",
+    );
+    let Some(fleet) = Fleet::new(5, "", &body) else { return };
+    let cli = &fleet.cli;
+    let proxy = Proxy::start(fleet.sshd.port, |_| None);
+    let (near, far) = (fleet.sshd.port.to_string(), proxy.port.to_string());
+    let known = fleet.sshd.path("known_hosts");
+    let keys = std::fs::read_to_string(&known).unwrap();
+    std::fs::write(&known, format!("{keys}{}", keys.replace(&near, &far))).unwrap();
+    // In no order of their names.
+    let mut config = "[defaults]\nreconnect = \"1s\"\n".to_owned();
+    for target in ["t3", "t0", "t2", "t1", "t4"] {
+        let all = cli.read("upgrade-host.toml");
+        let one = all.split("[targets.").find(|one| one.starts_with(target)).unwrap();
+        let is_far = matches!(target, "t0" | "t2" | "t3");
+        config.push_str("[targets.");
+        config.push_str(&if is_far { one.replace(&near, &far) } else { one.to_owned() });
+    }
+    cli.write("upgrade-host.toml", &config);
+    let child = cli.start(&["book.rhai", "--on", "t3,t0,t2,t1,t4", "--waves", "4"]);
+    cli.wait("the last one is at work", || cli.path("here-t4").exists());
+    drop(proxy);
+    cli.write("go", "");
+
+    let said = cli.end(child);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let left = |what: &str| -> Vec<String> {
+        let lines = said.out.lines().filter(|line| line.contains(what));
+        lines.filter_map(|line| Some(line.split(what).nth(1)?.get(..2)?.to_owned())).collect()
+    };
+    assert_eq!(left("files of this run are left on "), ["t3", "t0", "t2"], "{said:?}");
+    assert_eq!(said.out.matches("is still held by this run: ").count(), 3, "{said:?}");
 }
 
 #[test]

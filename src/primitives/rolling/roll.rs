@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::decide::{Decide, Over, Stopped, Wave, WaveOver};
 use super::waves::Waves;
-use crate::effect::{Lane, Mode, Query, Undo, Undone, query, roll_back};
+use crate::effect::{Lane, Mode, Query, Undo, Undone, query, roll_back, side_by_side};
 use crate::error::{Failure, Halt, Pause, Place, Result, Stop};
 use crate::event::What;
 use crate::journal::{Body, Outcome};
@@ -217,7 +217,7 @@ impl<T: Send> Rolls<'_, '_, T> {
             at >= begun && (many || halted.load(Ordering::SeqCst))
         };
         let work = self.of.work;
-        let results = lanes::run(all.len(), self.of.waves.max, &stopped, &|at| {
+        let results = side_by_side(all.len(), self.of.waves.max, &stopped, &|at| {
             let (index, lane) = &all[at];
             let result = one(lane, *index, work);
             match &result {
