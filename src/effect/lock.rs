@@ -32,8 +32,9 @@ u=$(id -u) || exit
 d=$1/upgrade-host-lock-$u; h=$d/holder
 if [ -L "$d" ]; then echo "$d is a symbolic link" >&2; exit 1; fi
 own() {
-  o=$(stat -c %u "$d" 2>/dev/null) || o=$(ls -ldn "$d" | { read -r m l o r; echo "$o"; })
-  [ "$o" = "$u" ] || { echo "$d belongs to somebody else" >&2; exit 1; }
+  o=$(stat -c %u "$d" 2>/dev/null) || o=$(ls -ldn "$d" 2>/dev/null | { read -r m l o r; echo "$o"; })
+  # Who gives the target back just now, by this name or another, removes it.
+  [ "$o" = "$u" ] || [ ! -d "$d" ] || { echo "$d belongs to somebody else" >&2; exit 1; }
 }
 holder() { e= r= p=; { read -r e r p <"$h"; } 2>/dev/null; }
 "#,
@@ -47,11 +48,11 @@ holder() { e= r= p=; { read -r e r p <"$h"; } 2>/dev/null; }
 const TAKE: &str = script!(
     r#"
 umask 022
-mkdir -p "$d" || exit
-own
 t=$d/.$$.new
 write() {
-  printf '%s %s %s\n%s\n%s\n%s\n%s\n' "$1" "$2" "$3" "$5" "$6" "$7" "$8" >"$t" || { rm -f "$t"; exit 1; }
+  printf '%s %s %s\n%s\n%s\n%s\n%s\n' "$1" "$2" "$3" "$5" "$6" "$7" "$8" >"$t" && return
+  [ ! -d "$d" ] || { rm -f "$t"; exit 1; }
+  return 1
 }
 held() {
   echo "held $*"
@@ -61,10 +62,12 @@ held() {
 n=0
 while [ "$n" -lt 20 ]; do
   n=$((n+1))
+  mkdir -p "$d" || exit
+  own
   holder
   if [ -z "$r" ]; then
     [ ! -e "$h" ] || rm -f "$h"
-    write "$4" "$2" "$3" "" "$5" "$6" "$7" "$8"
+    write "$4" "$2" "$3" "" "$5" "$6" "$7" "$8" || continue
     # A link is made or not: of many takers one wins.
     if ln "$t" "$h" 2>/dev/null; then rm -f "$t"; held "$4" "$h"; fi
     rm -f "$t"
@@ -74,7 +77,7 @@ while [ "$n" -lt 20 ]; do
     was=; [ "$r" = "$2" ] || was=$r
     case $e in ''|*[!0-9]*) e=0 ;; esac
     e=$((e+1)); [ "$e" -ge "$4" ] || e=$4
-    write "$e" "$2" "$3" "" "$5" "$6" "$7" "$8"
+    write "$e" "$2" "$3" "" "$5" "$6" "$7" "$8" || continue
     mv -f "$t" "$h" || exit
     holder
     if [ "$r $p" = "$2 $3" ]; then held "$e" "$h" "$was"; fi
@@ -506,5 +509,41 @@ pub fn fuzz(bytes: &[u8]) {
         }
         Some(Answer::Other(holder)) => assert!(holder_is_sound(&holder), "{holder:?}"),
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_given_back_meanwhile_is_in_nobodys_way() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for script in [TAKE, RELEASE] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = dir.path().display().to_string();
+            let user = rustix::process::getuid().as_raw();
+            let record = dir.path().join(format!("upgrade-host-lock-{user}"));
+            std::fs::create_dir(&record).unwrap();
+            // It goes away right when it is looked at, once.
+            let stat = format!(
+                "#!/bin/sh\nrmdir {} 2>/dev/null\nrm -f \"$0\"\nexit 1\n",
+                record.display()
+            );
+            std::fs::write(dir.path().join("stat"), stat).unwrap();
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(dir.path().join("stat"), executable).unwrap();
+
+            let exit = std::process::Command::new("timeout")
+                .args(["30", "sh", "-c", script, "sh", &at])
+                .args(["run-a", "process", "7", "me", "now", "why", "here", ""])
+                .env("PATH", format!("{at}:/usr/bin:/bin"))
+                .output()
+                .unwrap();
+
+            assert!(exit.status.success(), "{exit:?}");
+            let taken = String::from_utf8_lossy(&exit.stdout).starts_with("held 7 ");
+            assert_eq!(taken, script == TAKE, "{exit:?}");
+        }
     }
 }
