@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::support::cli::Cli;
 
 mod document;
+mod waves;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal")
