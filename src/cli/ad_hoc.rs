@@ -8,18 +8,25 @@ use super::ui::Ui;
 use super::{fail, run};
 use crate::event::{Event, What};
 use crate::report::groups::{self, Answered};
-use crate::session::{self, AdHoc, Text, Told};
+use crate::session::{AdHoc, Order, Text, Told};
 
 /// Runs the command. The exit status says on how many targets it failed.
 pub(super) fn ad_hoc(ui: &Ui, common: &Common, script: &Script) -> Exit {
     let command = AdHoc::new(&script.command, script.read);
-    let max = script.max.map_or(session::AT_ONCE, usize::from);
+    let rolling = match script.rolling() {
+        Ok(rolling) => rolling,
+        Err(why) => {
+            ui.error(&format!("error: {why}"));
+            return Exit::Invalid;
+        }
+    };
     let result = run::session(ui, common).and_then(|session| {
         let mut voice = run::voice(ui);
         if !common.json {
             voice.events = Arc::new(told(ui, common.verbose));
         }
-        session.ad_hoc(&run::order(common, Text::Code(String::new())), &command, max, &voice)
+        let order = run::order(common, Text::Code(String::new()));
+        session.ad_hoc(&Order { rolling, ..order }, &command, &voice)
     });
     let (ended, told) = match result {
         Ok(ended) => ended,

@@ -120,9 +120,9 @@ pub(super) enum Commands {
     Runs {
         #[command(subcommand)]
         what: Option<RunsCommands>,
-        /// How many at most
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        newest: usize,
+        /// How many at most [default: 20; with --json: all]
+        #[arg(long, value_name = "N")]
+        newest: Option<usize>,
     },
     /// Show what a run did
     Show {
@@ -171,25 +171,31 @@ pub(super) enum Commands {
 }
 
 impl Commands {
-    /// Returns the name if the subcommand chooses no targets, so that `--on` and `--limit` mean nothing to it.
-    pub(super) fn without_targets(&self) -> Option<&'static str> {
+    /// Returns what is typed for it, without what differs.
+    pub(super) fn words(&self) -> &'static str {
         match self {
-            Self::Check { .. } => Some("check"),
-            Self::Pause { .. } => Some("pause"),
-            Self::Runs { .. } => Some("runs"),
-            Self::Show { .. } => Some("show"),
-            Self::Debts { .. } => Some("debts"),
-            Self::Doc { .. } => Some("doc"),
-            Self::Completions { .. } => Some("completions"),
-            // These two say more: a run keeps the targets that it began with.
-            Self::Resume { .. }
-            | Self::Rollback { .. }
-            | Self::Run(_)
-            | Self::Plan(_)
-            | Self::Clean { .. }
-            | Self::Locks { .. }
-            | Self::Hosts { .. }
-            | Self::Repl => None,
+            Self::Run(script) if !script.command.is_empty() => "run -- COMMAND",
+            Self::Run(_) => "run",
+            Self::Plan(_) => "plan",
+            Self::Check { .. } => "check",
+            Self::Resume { .. } => "resume",
+            Self::Pause { .. } => "pause",
+            Self::Rollback { dry_run: true, .. } => "rollback --dry-run",
+            Self::Rollback { .. } => "rollback",
+            Self::Runs { what: Some(RunsCommands::Prune(Prune { dry_run: true, .. })), .. } => {
+                "runs prune --dry-run"
+            }
+            Self::Runs { what: Some(RunsCommands::Prune(_)), .. } => "runs prune",
+            Self::Runs { .. } => "runs",
+            Self::Show { .. } => "show",
+            Self::Debts { .. } => "debts",
+            Self::Clean { .. } => "clean",
+            Self::Locks { .. } => "locks",
+            Self::Hosts { check: true, .. } => "hosts --check",
+            Self::Hosts { .. } => "hosts",
+            Self::Doc { .. } => "doc",
+            Self::Repl => "repl",
+            Self::Completions { .. } => "completions",
         }
     }
 

@@ -16,6 +16,7 @@ pub mod exit;
 pub(crate) mod fail;
 mod help;
 pub(crate) mod hosts;
+mod in_vain;
 mod locks;
 mod pause;
 mod resume;
@@ -57,7 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
-    if let Some(why) = command.as_ref().and_then(|command| in_vain(common, command)) {
+    if let Some(why) = in_vain::in_vain(common, command.as_ref()) {
         ui.error(&format!("error: {why}"));
         return Exit::Invalid;
     }
@@ -103,18 +104,4 @@ fn dispatch(ui: &Ui, common: &Common, command: Option<Commands>) -> Exit {
             Exit::Invalid
         }
     }
-}
-
-/// Says which option would choose targets in vain.
-fn in_vain(common: &Common, command: &Commands) -> Option<String> {
-    let option = match (&common.on, &common.limit) {
-        (Some(_), _) => "--on",
-        (None, Some(_)) => "--limit",
-        (None, None) => return None,
-    };
-    if let Some(name) = command.without_targets() {
-        return Some(format!("{option} chooses targets, and `{name}` acts on none"));
-    }
-    let named = command.targets().filter(|_| common.on.is_some())?;
-    Some(format!("the targets are given twice, as `{named}` and with --on"))
 }

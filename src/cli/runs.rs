@@ -12,15 +12,20 @@ use crate::journal::RunInfo;
 use crate::report::{json, table};
 use crate::session::{self, Session};
 
+/// How many runs are listed for people who do not say how many.
+const NEWEST: usize = 20;
+
 /// Lists runs, newest first.
-pub(super) fn runs(ui: &Ui, common: &Common, newest: usize) -> Exit {
+pub(super) fn runs(ui: &Ui, common: &Common, newest: Option<usize>) -> Exit {
     let listed = run::session(ui, common).and_then(|session| Ok((session.runs()?, session)));
     match listed {
         Ok((mut runs, session)) => {
             let held = |id: &str| session.store().is_held(id);
             if common.json {
+                runs.truncate(newest.unwrap_or(usize::MAX));
                 ui.print(&format!("{}\n", json::runs(&runs, &held)));
             } else {
+                let newest = newest.unwrap_or(NEWEST);
                 let hidden = runs.len().saturating_sub(newest);
                 runs.truncate(newest);
                 ui.print(&table::runs(ui.style(), &runs, &held, Timestamp::now()));

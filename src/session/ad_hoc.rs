@@ -9,7 +9,7 @@ use super::ending::Ending;
 use super::error::SessionError;
 use super::open::{Order, Session, Text, Voice};
 use super::prepare;
-use crate::effect::{Lane, Mode, Undo, side_by_side};
+use crate::effect::{AT_ONCE, Lane, Mode, Undo, side_by_side};
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::journal::Store;
 use crate::primitives::{AdHoc, Answer, RollingOptions};
@@ -24,7 +24,7 @@ pub struct Told {
 }
 
 impl Session {
-    /// Runs a command on all targets of an order, at most `max` at once, and returns the answers in the order of the
+    /// Runs a command on all targets of an order, at most as many at once as it says, and returns the answers in the order of the
     /// targets; a target that it did not get to, because it was interrupted, is not among them.
     ///
     /// # Errors
@@ -33,9 +33,10 @@ impl Session {
         &self,
         order: &Order,
         command: &AdHoc,
-        max: usize,
         voice: &Voice,
     ) -> Result<(Ended, Vec<Told>), SessionError> {
+        prepare::waves_are_meant(self, order, None)?;
+        let max = order.rolling.max().unwrap_or(AT_ONCE);
         let (text, rolling) = (Text::Code(command.code()), RollingOptions::together(max));
         let order = Order { text, rolling, ..order.clone() };
         let runbook = Self::load(&order.text)?;

@@ -202,6 +202,7 @@ impl Session {
     pub fn run(&self, order: &Order, voice: &Voice) -> Result<Ended, SessionError> {
         let runbook = Self::load(&order.text)?;
         let mut setup = prepare::fresh(self, order, runbook, voice, Mode::Run)?;
+        prepare::waves_are_meant(self, order, Some(&setup))?;
         prepare::reach(&setup)?;
         setup.store = Some(self.store.clone());
         let _hold = self.store.hold(&setup.info.id)?;
@@ -217,6 +218,7 @@ impl Session {
     pub fn plan(&self, order: &Order, voice: &Voice) -> Result<Ended, SessionError> {
         let runbook = Self::load(&order.text)?;
         let setup = prepare::fresh(self, order, runbook, voice, Mode::Plan)?;
+        prepare::waves_are_meant(self, order, Some(&setup))?;
         prepare::reach(&setup)?;
         Ok(drive(&setup, Direction::Forward)?)
     }

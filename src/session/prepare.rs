@@ -149,6 +149,38 @@ pub(super) fn fresh(
     ))
 }
 
+/// Makes sure that what an order says of waves means something: for targets that nobody chose there are none, and where
+/// all begin at once there is nothing to pause between.
+pub(super) fn waves_are_meant(
+    session: &Session,
+    order: &Order,
+    setup: Option<&Setup>,
+) -> Result<(), SessionError> {
+    let said = order.rolling.said();
+    let Some(option) = said.first().map(|name| format!("--{}", name.replace('_', "-"))) else {
+        return Ok(());
+    };
+    let named = setup.is_some_and(|setup| !setup.runbook.metadata.targets.is_empty());
+    let wrong = |why: String, hint: &str| {
+        Err(SessionError::Failure(Box::new(Failure::input(why).with_hint(hint))))
+    };
+    if order.on.is_none() && session.config().defaults.on.is_none() && !named {
+        let why =
+            format!("{option} says how several targets go, and this acts on this machine alone");
+        return wrong(why, "Choose targets with --on, or leave it out.");
+    }
+    let waves = setup.map_or(0, |setup| setup.waves.ends(setup.info.targets.len()).len());
+    let several = setup.is_some_and(|setup| setup.info.targets.len() > 1);
+    if said.contains(&"pause") && several && waves < 2 {
+        let why = "--pause is waited between two waves, and here all targets begin in one";
+        return wrong(
+            why.to_owned(),
+            "Say with --waves how many are through after each wave, or leave it out.",
+        );
+    }
+    Ok(())
+}
+
 /// Prepares a run that is on record.
 pub(super) fn recorded(
     session: &Session,

@@ -160,7 +160,7 @@ fn a_limit_that_leaves_nothing_or_means_nothing_is_refused() {
     error: a run keeps the targets and parameters that it began with; --on, --limit and --set do not go with this
     [exit status: 2]
     --- stderr
-    error: --limit chooses targets, and `runs` acts on none
+    error: --limit chooses targets, and `runs` acts on none; leave it out
     [exit status: 2]
     ");
     assert!(cli.runs().is_empty());

@@ -15,6 +15,7 @@ mod inventory;
 mod journal;
 mod lanes;
 mod locks;
+mod options;
 mod params;
 mod prune;
 mod rolling;

@@ -139,6 +139,27 @@ impl RollingOptions {
         Self { waves, max: Some(max), max_failures, pause: None }
     }
 
+    /// Returns how many run at once, if it is said.
+    pub fn max(&self) -> Option<usize> {
+        self.max
+    }
+
+    /// Returns which of [`RollingOptions::OPTIONS`] are said.
+    pub fn said(&self) -> Vec<&'static str> {
+        let said = [
+            self.waves.is_some(),
+            self.max.is_some(),
+            self.max_failures.is_some(),
+            self.pause.is_some(),
+        ];
+        Self::OPTIONS
+            .into_iter()
+            .zip(said)
+            .filter(|(_, said)| *said)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
     /// Reads a map of options.
     ///
     /// # Errors
