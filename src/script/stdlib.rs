@@ -1,30 +1,38 @@
 //! The standard library: Rhai files embedded in the program, loaded as global modules and only when a script needs them.
 
-use rhai::{Engine, Module, Scope};
+use std::sync::OnceLock;
+
+use rhai::{Engine, Module, Scope, Shared};
 
 use super::runbook::{ScriptError, parse};
 
 /// A file of the standard library.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Library {
     /// The name that messages use.
     pub name: &'static str,
     /// The text.
     pub text: &'static str,
+    /// What it defines. Compiled once: it is the same for every engine, and there is one for each of many targets.
+    module: OnceLock<Result<Shared<Module>, ScriptError>>,
 }
 
 /// Every file of the standard library.
-const LIBRARY: &[Library] = &[
-    Library { name: "<stdlib>/ahsay_obs.rhai", text: include_str!("../../stdlib/ahsay_obs.rhai") },
-    Library { name: "<stdlib>/command.rhai", text: include_str!("../../stdlib/command.rhai") },
+static LIBRARY: [Library; 2] = [
+    Library::new("<stdlib>/ahsay_obs.rhai", include_str!("../../stdlib/ahsay_obs.rhai")),
+    Library::new("<stdlib>/command.rhai", include_str!("../../stdlib/command.rhai")),
 ];
 
 /// Returns every file of the standard library.
 pub fn library() -> &'static [Library] {
-    LIBRARY
+    &LIBRARY
 }
 
 impl Library {
+    const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, module: OnceLock::new() }
+    }
+
     /// Returns the names of the functions that the file defines, with their number of parameters.
     pub fn functions(&self) -> impl Iterator<Item = (&'static str, usize)> {
         self.text.lines().filter_map(|line| {
@@ -34,16 +42,22 @@ impl Library {
         })
     }
 
-    /// Compiles the file and makes its functions known to the engine.
+    /// Makes the functions of the file known to the engine.
     ///
     /// # Errors
     /// If it does not compile, which a test rules out.
     pub fn load(&self, engine: &mut Engine) -> Result<(), ScriptError> {
-        let ast = parse(engine, self.name, self.text)?;
-        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
-            .map_err(|error| ScriptError::new(format!("{}: {error}", self.name)))?;
-        engine.register_global_module(module.into());
+        let module = self.module.get_or_init(|| self.compile()).clone()?;
+        engine.register_global_module(module);
         Ok(())
+    }
+
+    fn compile(&self) -> Result<Shared<Module>, ScriptError> {
+        let engine = super::build(None)?;
+        let ast = parse(&engine, self.name, self.text)?;
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, &engine)
+            .map_err(|error| ScriptError::new(format!("{}: {error}", self.name)))?;
+        Ok(module.into())
     }
 }
 
@@ -68,7 +82,7 @@ mod tests {
         assert_eq!(LIBRARY.len(), on_disk);
 
         let mut engine = crate::script::build(None).unwrap();
-        for file in LIBRARY {
+        for file in &LIBRARY {
             file.load(&mut engine).unwrap();
             assert!(file.functions().count() > 0, "{}", file.name);
         }
