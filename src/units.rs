@@ -1,8 +1,20 @@
-//! Durations and sizes as people write them: `90s`, `1h 30m`, `7d`, `2GiB`.
+//! Durations and sizes as people write them: `90s`, `1h 30m`, `7d`, `2GiB`; and names, as many as people read.
 
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
+
+/// How many names are listed where all of them would be too many to read.
+const LISTED: usize = 8;
+
+/// Says names: all of a few, the first of many and how many more there are.
+pub fn say_names<N: AsRef<str>>(names: &[N]) -> String {
+    let said: Vec<&str> = names.iter().take(LISTED).map(AsRef::as_ref).collect();
+    match names.len() - said.len() {
+        0 => said.join(", "),
+        more => format!("{} and {more} more", said.join(", ")),
+    }
+}
 
 /// Parses a duration such as `500ms`, `90s`, `1h 30m` or `7d`. A day is 24 hours.
 ///
@@ -90,6 +102,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_names_the_first_are_said() {
+        let names: Vec<String> = (0..1000).map(|n| format!("t{n}")).collect();
+        assert_eq!(say_names(&names), "t0, t1, t2, t3, t4, t5, t6, t7 and 992 more");
+        assert_eq!(say_names(&names[..8]), "t0, t1, t2, t3, t4, t5, t6, t7");
+        assert_eq!(say_names::<&str>(&[]), "");
+    }
 
     #[test]
     fn durations_are_read_as_people_write_them() {

@@ -23,8 +23,8 @@ mod redact;
 mod registry;
 mod rollback;
 mod run;
-mod target;
 mod side_by_side;
+mod target;
 mod tied;
 
 pub use action::{Action, Asked, Owes, Plan, Query, Reconciled, inverse_of};
@@ -44,8 +44,8 @@ pub(crate) use redact::base64;
 pub use registry::Registry;
 pub use rollback::{Undone, recall_inverses, roll_back};
 pub use run::{Adapters, Chosen, Clock, Mode, Run, SecretRef, Secrets, SystemClock, Window};
-pub use target::{ServiceCommands, Target, Targets};
 pub use side_by_side::{AT_ONCE, side_by_side};
+pub use target::{ServiceCommands, Target, Targets};
 #[cfg(any(test, fuzzing))]
 pub use {deadman::fuzz as fuzz_deadman, lock::fuzz as fuzz_locks};
 

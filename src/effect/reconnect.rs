@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::context::Cx;
 use super::exec::tail;
 use super::run::{Mode, Run};
-use super::target::Target;
 use super::side_by_side::{AT_ONCE, side_by_side};
+use super::target::Target;
 use crate::error::{Failure, Halt, Pause, Result, Stop};
 use crate::transport::{Cancel, Command, TransportError};
 

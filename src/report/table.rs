@@ -12,7 +12,7 @@ use super::style::Style;
 use super::words::{ago, between};
 use crate::event::Status;
 use crate::journal::{DebtRow, RunInfo, SwitchRow};
-use crate::units::say_duration;
+use crate::units::{say_duration, say_names};
 
 /// A target, as `hosts` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub fn runs(
             cell(style, &run.id, Tone::Strong),
             cell(style, word, tone),
             cell(style, if run.title.is_empty() { &run.runbook } else { &run.title }, Tone::Plain),
-            cell(style, &run.targets.join(", "), Tone::Plain),
+            cell(style, &say_names(&run.targets), Tone::Plain),
             cell(style, &when(style, run.started, now), Tone::Plain),
             cell(style, &took, Tone::Dim),
         ]);

@@ -12,6 +12,7 @@ use crate::event::{Status, What};
 use crate::journal::{Body, Cursor};
 use crate::primitives;
 use crate::transport::Command;
+use crate::units::say_names;
 
 const GO_ON: &str = "go on";
 const ROLL_BACK: &str = "roll back";
@@ -373,14 +374,14 @@ fn without(out: &[Out]) -> (Status, String) {
     };
     let (taken_out, left) = (names(true), names(false));
     if !left.is_empty() {
-        let left = left.join(", ");
+        let left = say_names(&left);
         let message =
             format!("the others are done, but {left} failed and could not be fully taken back");
         return (Status::Failed, message);
     }
     match taken_out.as_slice() {
         [] => (Status::Done, "done".to_owned()),
-        names => (Status::Done, format!("done, without {}", names.join(", "))),
+        names => (Status::Done, format!("done, without {}", say_names(names))),
     }
 }
 

@@ -30,6 +30,7 @@ use crate::primitives::{RollingOptions, Waves};
 use crate::script::{self, Runbook};
 use crate::secret::Secret;
 use crate::transport::{Cancel, Command, SharedTransport, TransportError, sudo};
+use crate::units::say_names;
 
 /// How long a broken connection is tried again unless the configuration says otherwise.
 const RECONNECT: Duration = Duration::from_secs(300);
@@ -298,8 +299,27 @@ pub(super) fn reach(setup: &Setup) -> Result<(), SessionError> {
     let reached = side_by_side(targets.len(), AT_ONCE, &|_| false, &|index| {
         reach_one(&targets[index], &setup.cancel)
     });
-    // The first in the order in which they are named, whichever was found out first.
-    reached.into_iter().flatten().collect()
+    // In the order in which they are named, whichever was found out first.
+    let all = targets.iter().zip(reached);
+    let mut failed = all.filter_map(|(target, result)| Some((&target.name, result?.err()?)));
+    let Some((_, first)) = failed.next() else { return Ok(()) };
+    let others: Vec<&String> = failed.map(|(name, _)| name).collect();
+    Err(match first {
+        SessionError::Failure(failure) if !others.is_empty() => {
+            SessionError::Failure(Box::new(beside(*failure, &others)))
+        }
+        first => first,
+    })
+}
+
+/// Says with a target that cannot be reached which others are neither, so that they are not met one by one.
+fn beside(mut failure: Failure, others: &[&String]) -> Failure {
+    let hint = failure.hint.take().map(|hint| hint + " ").unwrap_or_default();
+    let hint = format!(
+        "{hint}Nor can these be reached: {}; `upgrade-host hosts --check` says why.",
+        say_names(others)
+    );
+    failure.with_hint(hint)
 }
 
 /// Makes the way to a target. A command must show whether it can be run there.

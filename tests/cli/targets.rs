@@ -27,6 +27,34 @@ fn an_unknown_target_is_suggested() {
 }
 
 #[test]
+fn of_many_targets_that_cannot_be_reached_all_are_told_in_few_words() {
+    let mut cli = Cli::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    cli.hide(&port.to_string(), "PORT");
+    let config: Vec<String> = (0..40)
+        .map(|n| format!("[targets.t{n:02}]\naddress = \"127.0.0.1\"\nport = {port}\n"))
+        .collect();
+    cli.write("c.toml", &config.concat());
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "t*", "--config", "c.toml"]), @r#"
+    --- stderr
+    error: cannot reach t00: 127.0.0.1:PORT refuses connections
+      on  t00
+    help: Check that sshd runs there and that the port is right. Nor can these be reached: t01, t02, t03, t04, t05, t06, t07, t08 and 31 more; `upgrade-host hosts --check` says why.
+    [exit status: 2]
+    "#);
+    assert_snapshot!(cli.show(&["-e", TOUCH, "--on", "t0[1:2]", "--config", "c.toml"]), @r#"
+    --- stderr
+    error: cannot reach t01: 127.0.0.1:PORT refuses connections
+      on  t01
+    help: Check that sshd runs there and that the port is right. Nor can these be reached: t02; `upgrade-host hosts --check` says why.
+    [exit status: 2]
+    "#);
+    assert!(cli.runs().is_empty());
+}
+
+#[test]
 fn a_target_that_refuses_connections_is_told() {
     let mut cli = Cli::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Access;
 use crate::effect::{Cx, Query, Question};
 use crate::error::{Pause, Result, Stop};
+use crate::units::say_names;
 
 /// Says that a wave begins. On record for those who look at the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -135,7 +136,7 @@ impl Query for Decide {
                     [] => "resume goes on".to_owned(),
                     failed => format!(
                         "resume tries again what failed ({}); --skip ITEM takes one out",
-                        failed.join(", ")
+                        say_names(failed)
                     ),
                 };
                 let why = format!("{}; {then}", self.summary());
@@ -159,10 +160,10 @@ impl Decide {
         for (option, names) in [("--only", only), ("--skip", skip)] {
             for name in names {
                 if !all().any(|known| known == name) {
-                    let known: Vec<&str> = all().map(String::as_str).collect();
+                    let known: Vec<&String> = all().collect();
                     let why = format!(
                         "{option} {name}: it is none of those that failed or wait ({})",
-                        known.join(", ")
+                        say_names(&known)
                     );
                     return Err(Stop::Paused(Pause { why, until: None, unknown: false }).into());
                 }

@@ -41,7 +41,7 @@ impl Terminal {
         };
         let mut line = Line::new().with(Tone::Plain, does);
         if !targets.is_empty() {
-            line.push(Tone::Plain, &format!(" on {}", targets.join(", ")));
+            line.push(Tone::Plain, &format!(" on {}", self.names(targets)));
         }
         line.push(Tone::Dim, self.style.dot());
         line.push(

@@ -222,6 +222,19 @@ impl Story {
 }
 
 #[test]
+fn of_many_targets_the_first_are_named() {
+    let names: Vec<String> = (0..1000).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut story = Story::new(style());
+    story.begin("run", &names);
+    assert!(
+        story.shown.contains(" on t0, t1, t2, t3, t4, t5, t6, t7 and 992 more ·"),
+        "{}",
+        story.shown
+    );
+}
+
+#[test]
 fn an_upgrade_reads_from_top_to_bottom() {
     let mut story = Story::new(style());
     story.upgrade();

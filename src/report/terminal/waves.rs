@@ -3,9 +3,7 @@
 use super::super::line::{Line, Tone};
 use super::Terminal;
 use crate::event::{Event, What};
-
-/// How many names are listed.
-const LISTED: usize = 8;
+use crate::units::say_names;
 
 impl Terminal {
     pub(super) fn wave(&mut self, event: &Event, out: &mut Vec<Line>) {
@@ -40,12 +38,7 @@ impl Terminal {
         self.row(event, line, 2, time, out);
     }
 
-    fn names(&self, names: &[String]) -> String {
-        let listed = if self.style.verbose { names.len() } else { LISTED };
-        let said = names.iter().take(listed).cloned().collect::<Vec<_>>().join(", ");
-        match names.len().saturating_sub(listed) {
-            0 => said,
-            more => format!("{said} and {more} more"),
-        }
+    pub(super) fn names(&self, names: &[String]) -> String {
+        if self.style.verbose { names.join(", ") } else { say_names(names) }
     }
 }
