@@ -34,9 +34,20 @@ pub(super) struct Said {
     /// What `ssh` is given after `-F`; none lets it find its files itself.
     pub(super) argument: Option<PathBuf>,
     places: Vec<Place>,
+    files: Vec<PathBuf>,
 }
 
 impl Said {
+    /// Returns the files that `ssh` begins with, the most important first.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// Returns every line, in order, those of included files where they are included.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter()
+    }
+
     /// Returns the first setting that matters.
     pub(super) fn relevant(&self) -> Option<&Place> {
         self.places.iter().find(|place| keywords::is_relevant(&place.keyword))
@@ -63,7 +74,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Said, Unusable> {
                 hint: "Correct `ssh_config`, which names this file.".to_owned(),
             });
         }
-        said.add(file, home.as_deref(), true, 0);
+        said.begin(file, home.as_deref(), true);
         return Ok(said);
     }
     let system = Path::new(SYSTEM);
@@ -74,10 +85,10 @@ pub(super) fn read(file: Option<&Path>) -> Result<Said, Unusable> {
         said.argument = Some(if file.exists() { file } else { PathBuf::from("/dev/null") });
     }
     if let Some(user) = &user {
-        said.add(user, home.as_deref(), true, 0);
+        said.begin(user, home.as_deref(), true);
     }
     if said.argument.as_deref().is_none_or(|file| file == system) {
-        said.add(system, home.as_deref(), false, 0);
+        said.begin(system, home.as_deref(), false);
     }
     Ok(said)
 }
@@ -95,6 +106,13 @@ fn home_by_password_file() -> Option<PathBuf> {
 }
 
 impl Said {
+    fn begin(&mut self, file: &Path, home: Option<&Path>, of_user: bool) {
+        if file.exists() {
+            self.files.push(file.to_owned());
+        }
+        self.add(file, home, of_user, 0);
+    }
+
     fn add(&mut self, file: &Path, home: Option<&Path>, of_user: bool, depth: usize) {
         use std::io::Read;
         let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! What OpenSSH's client configuration says of a host, as `ssh -G` answers it: Host, Match, Include, tokens and all.
 //! The program is asked once per host, when a target is first used, and not at all where no file says anything that
-//! matters to a connection of ours.
+//! matters to a connection of ours. Where there is no such program, the files are read here.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -15,6 +15,7 @@ mod keywords;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod without;
 
 pub use settings::{Hop, Settings};
 
@@ -53,7 +54,7 @@ type Key = (Option<PathBuf>, Asked);
 /// Returns what `file`, or else the user's and the system's files, say of a host.
 ///
 /// # Errors
-/// If a file cannot be read, `ssh` refuses it or is not there, or a setting cannot be honoured.
+/// If a file cannot be read, `ssh` refuses it or is needed for it and not there, or a setting cannot be honoured.
 pub fn lookup(file: Option<&Path>, asked: &Asked) -> Result<Settings, Unusable> {
     static KNOWN: Mutex<Option<HashMap<Key, Slot>>> = Mutex::new(None);
     let said = files::read(file)?;
@@ -70,25 +71,31 @@ pub fn lookup(file: Option<&Path>, asked: &Asked) -> Result<Settings, Unusable> 
     if let Some(settings) = &*slot {
         return Ok(settings.clone());
     }
-    let answer = ask(PROGRAM, said.argument.as_deref(), asked, &said)?;
-    let settings = settings::read(&answer, defaults(&said)?, asked, &said)?;
+    let settings = settings_of(PROGRAM, asked, &said)?;
     *slot = Some(settings.clone());
     Ok(settings)
 }
 
+fn settings_of(program: &str, asked: &Asked, said: &Said) -> Result<Settings, Unusable> {
+    match ask(program, said.argument.as_deref(), asked)? {
+        Some(answer) => settings::read(&answer, defaults()?, asked, said),
+        None => settings::read(&without::answer(asked, said)?, "", asked, said),
+    }
+}
+
 /// Returns what `ssh` answers where no file says anything, to know what somebody has set.
-fn defaults(said: &Said) -> Result<&'static str, Unusable> {
+fn defaults() -> Result<&'static str, Unusable> {
     static DEFAULTS: OnceLock<String> = OnceLock::new();
     if let Some(known) = DEFAULTS.get() {
         return Ok(known);
     }
     let nobody = Asked { host: "localhost".to_owned(), port: None, user: None };
-    let answer = ask(PROGRAM, Some(Path::new("/dev/null")), &nobody, said)?;
+    let answer = ask(PROGRAM, Some(Path::new("/dev/null")), &nobody)?.unwrap_or_default();
     Ok(DEFAULTS.get_or_init(|| answer))
 }
 
-/// Runs `ssh -G`.
-fn ask(program: &str, file: Option<&Path>, asked: &Asked, said: &Said) -> Result<String, Unusable> {
+/// Runs `ssh -G`; returns nothing if there is no such program.
+fn ask(program: &str, file: Option<&Path>, asked: &Asked) -> Result<Option<String>, Unusable> {
     let mut command = Command::new(program);
     command.arg("-G");
     if let Some(file) = file {
@@ -110,7 +117,7 @@ fn ask(program: &str, file: Option<&Path>, asked: &Asked, said: &Said) -> Result
     };
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(no_program(said)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(format!("cannot run `{program} -G`: {error}"))),
     };
     let (sender, outputs) = mpsc::channel();
@@ -143,25 +150,11 @@ fn ask(program: &str, file: Option<&Path>, asked: &Asked, said: &Said) -> Result
     }
     let [answer, complaint] = texts;
     match child.wait() {
-        Ok(status) if status.success() => Ok(answer),
+        Ok(status) if status.success() => Ok(Some(answer)),
         _ => {
             let why = complaint.lines().next().unwrap_or("it does not say why").trim();
             let why: String = why.chars().filter(|c| !c.is_control()).collect();
             Err(failed(format!("`{program} -G {}` fails: {why}", asked.host)))
         }
-    }
-}
-
-fn no_program(said: &Said) -> Unusable {
-    let what = said.relevant().map_or_else(
-        || "ssh's configuration matters".to_owned(),
-        |place| format!("{} says `{}`", place.at(), place.written),
-    );
-    Unusable {
-        message: format!(
-            "{what}, and there is no `{PROGRAM}` program here that could tell what it means for a host"
-        ),
-        hint: "Install OpenSSH's client, or set `ssh_config = false` to leave the file unread."
-            .to_owned(),
     }
 }

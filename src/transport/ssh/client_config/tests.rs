@@ -204,12 +204,70 @@ fn a_file_that_says_nothing_of_connections_costs_nothing() {
     assert!(files::read(Some(&own)).unwrap().relevant().is_some());
 }
 
-#[test]
-fn without_the_program_what_matters_is_told() {
-    let file = File::new("Host x\n  ProxyJump gate\n");
+/// What is read of a file where there is no program to ask.
+fn alone(file: &File, asked: &Asked) -> Result<Settings, Unusable> {
     let said = files::read(Some(&file.path("config"))).unwrap();
-    let why = ask("no-such-ssh", None, &host("x"), &said).unwrap_err();
-    assert!(why.message.contains("config:2 says `ProxyJump`, and there is no `ssh`"), "{why:?}");
+    settings_of("no-such-ssh", asked, &said)
+}
+
+#[test]
+fn without_the_program_the_same_is_read() {
+    if without_ssh() {
+        return;
+    }
+    let more = File::new("Host web*\n  Port 2200\nHost *\n  User more\n");
+    let includes =
+        format!("Include {}\nHost *\n  ConnectTimeout 9\n", more.path("config").display());
+    for text in [
+        "Port 2222\nHost x\n  Port 23\n  User ops\n",
+        "Host !x *\n  User others\nHost x y\n  HostName 10.0.0.%h%%\n  Port=23\n",
+        "Host x\n  IdentityFile ~/one\n  IdentityFile /k/%n-%h-%p-%r\n  IdentitiesOnly yes\n  IdentityAgent none\nHost *\n  IdentityFile /three\n",
+        "ProxyJump a@one:23,[::1]:24,two\nHostKeyAlias db-one\nAddressFamily inet6\nBatchMode yes\n",
+        "UserKnownHostsFile /k/one /k/two\nCertificateFile /keys/c\nStrictHostKeyChecking yes\n",
+        "GlobalKnownHostsFile /k/one\nStrictHostKeyChecking no\nConnectTimeout 7\n",
+        "Ciphers aes256-ctr,aes128-ctr\nMACs hmac-sha2-256\nKexAlgorithms curve25519-sha256\n",
+        "PreferredAuthentications keyboard-interactive,publickey\nPasswordAuthentication no\n",
+        "Host x\n  ProxyJump none\nHost *\n  ProxyJump gate\n  SendEnv LANG\n  ForwardAgent no\n",
+        includes.as_str(),
+    ] {
+        let file = File::new(text);
+        for asked in [host("x"), host("web7"), Asked { port: Some(99), ..host("y") }] {
+            let asked = Asked { user: Some("root".to_owned()), ..asked };
+            let mut expected = file.lookup(&asked).unwrap();
+            let mut read = alone(&file, &asked).unwrap();
+            // The same words, at other places of a list that says which may be used, or of files that are the usual ones.
+            for settings in [&mut expected, &mut read] {
+                settings.known_hosts.sort();
+            }
+            assert_eq!(read, expected, "{text}: {asked:?}");
+        }
+    }
+}
+
+#[test]
+fn without_the_program_what_only_it_understands_is_told() {
+    for (text, expected) in [
+        ("Port 1\nMatch host x\n  Port 2\n", "config:2 says `Match`, which depends on more"),
+        ("CanonicalizeHostname yes\n", "config:1 says `CanonicalizeHostname`, which"),
+        ("Port 1\nPort 2\n", "config:2 says `Port`, for the second time in one block"),
+        ("Include /a*/b\n", "config:1 says `Include`, with a pattern that only ssh understands"),
+        ("Port x\n", "config` cannot be read: expected port number"),
+        ("Nonsense yes\n", "config` cannot be read: unknown field: Nonsense"),
+        ("BindAddress 10.0.0.1\n", "`BindAddress` (config:1) cannot be honoured"),
+        ("RevokedHostKeys /etc/revoked\n", "`RevokedHostKeys` (config:1) cannot be honoured"),
+    ] {
+        let file = File::new(text);
+        let why = alone(&file, &host("x")).unwrap_err();
+        let said = why.message.replace(&format!("{}/", file.0.path().display()), "");
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    let way = alone(&File::new("ProxyCommand nc %h %p\n"), &host("x")).unwrap().no_way;
+    assert!(way.unwrap().message.contains("config:1) cannot be honoured"));
+}
+
+#[test]
+fn a_file_that_is_named_and_missing_is_told() {
+    let file = File::new("");
     let missing = lookup(Some(&file.path("none")), &host("x")).unwrap_err();
     assert!(missing.message.starts_with("cannot read `"), "{missing:?}");
 }
