@@ -9,8 +9,8 @@ use super::ending::Ending;
 use super::error::SessionError;
 use super::open::{Order, Session, Text, Voice};
 use super::prepare;
-use crate::effect::{AT_ONCE, Lane, Mode, Undo, side_by_side};
-use crate::error::{Failure, Halt, Pause, Result, Stop};
+use crate::effect::{AT_ONCE, Lane, Mode, Target, Undo, side_by_side};
+use crate::error::{Failure, Halt, Kind, Pause, Result, Stop};
 use crate::journal::Store;
 use crate::primitives::{AdHoc, Answer, RollingOptions};
 
@@ -65,8 +65,12 @@ impl Session {
                 Some(Ok(answer)) => Ok(answer),
                 Some(Err(Halt::Failure(failure))) => Err(failure),
                 Some(Err(Halt::Stop(found))) => {
+                    let left = left_behind(&found, &lane.target());
                     stop = Some(found);
-                    continue;
+                    match left {
+                        Some(failure) => Err(failure),
+                        None => continue,
+                    }
                 }
                 None => {
                     stop.get_or_insert(Stop::Cancelled);
@@ -110,10 +114,17 @@ fn one(lane: &Lane, command: &AdHoc) -> Result<Answer> {
         }
     }
     match command.perform(lane) {
-        // The link broke and did not come back: that is this target's answer.
-        Err(Halt::Stop(Stop::Paused(Pause { why, unknown: false, .. }))) => {
-            Err(Failure::new(crate::error::Kind::Connect, why).with_target(&target.name).into())
+        // The link broke and did not come back: that is this target's answer, if nothing may have changed there.
+        Err(Halt::Stop(Stop::Paused(Pause { why, unknown: false, .. }))) if command.reads() => {
+            Err(Failure::new(Kind::Connect, why).with_target(&target.name).into())
         }
         result => result,
     }
+}
+
+/// What is to be said of a target where it is not known what became of the command; a resume asks it.
+fn left_behind(stop: &Stop, target: &Target) -> Option<Box<Failure>> {
+    let Stop::Paused(pause) = stop else { return None };
+    let why = format!("whether it ran there is not known: {}", pause.why);
+    Some(Box::new(Failure::new(Kind::Unknown, why).with_target(&target.name)))
 }

@@ -1,6 +1,10 @@
 //! One command on many targets, without a runbook.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::support::cli::Cli;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::sshd::Sshd;
 
 /// Three targets on one server, and one that nothing answers for.
@@ -36,6 +40,38 @@ fn equal_answers_are_grouped_and_the_status_counts_failures() {
     assert_eq!(cli.runs()[0]["status"], "done");
     let said = cli.run(&["run", "--on", "a", "--config", "c.toml", "--read", "--", "uname"]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "─── a\nLinux\n"), "{said:?}");
+}
+
+#[test]
+fn a_link_that_is_lost_for_good_leaves_what_became_of_it_to_a_resume() {
+    let Some(sshd) = Sshd::start() else { return };
+    let cli = Cli::new();
+    let down = Arc::new(AtomicBool::new(false));
+    let cut = Arc::clone(&down);
+    let proxy =
+        Proxy::start(sshd.port, move |_| cut.load(Ordering::SeqCst).then_some((0, Fault::Cut)));
+    let near = sshd.config("id", Some("host"));
+    let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
+    let [here, there] = [sshd.port, proxy.port].map(|port| port.to_string());
+    std::fs::write(sshd.path("known_hosts"), known.replace(&here, &there)).unwrap();
+    let target = near.replace(&format!("port = {here}"), &format!("port = {there}"));
+    cli.write("c.toml", &format!("{target}silence = \"3s\"\n[defaults]\nreconnect = \"1s\"\n"));
+    let [began, ran] = ["began", "ran"].map(|name| cli.path(name).display().to_string());
+    let command = format!("touch {began}; sleep 1; echo once >>{ran}");
+
+    let child = cli.start(&["run", "--on", "box", "--config", "c.toml", "--", &command]);
+    cli.wait("the command begins", || cli.path("began").exists());
+    down.store(true, Ordering::SeqCst);
+    proxy.stall();
+    let said = cli.end(child);
+
+    assert!(said.out.contains("─── box · whether it ran there is not known: "), "{said:?}");
+    assert_eq!(cli.runs()[0]["status"], "paused", "{said:?}");
+    down.store(false, Ordering::SeqCst);
+    let run = cli.runs()[0]["id"].as_str().unwrap().to_owned();
+    let said = cli.run(&["resume", &run, "--config", "c.toml", "--yes"]);
+    assert_eq!((said.code, cli.runs()[0]["status"].as_str()), (Some(0), Some("done")), "{said:?}");
+    assert_eq!(cli.read("ran"), "once\n");
 }
 
 #[test]
