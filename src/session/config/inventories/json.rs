@@ -1,6 +1,9 @@
 //! What a command prints: an object of names and settings, as `[targets]` has them, or the form of Ansible's dynamic
 //! inventories.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::groups::Groups;
@@ -20,7 +23,7 @@ pub(super) enum Listed {
 pub(super) fn parse(source: &Source, number: usize) -> Result<Listed, Vec<ConfigError>> {
     let span = Span { source: number, start: 0, end: 0 };
     let wrong = |message: String| vec![ConfigError::whole(&source.path, message)];
-    let value: Value = serde_json::from_str(&source.text).map_err(|error| {
+    let Once(value) = serde_json::from_str(&source.text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         wrong(match error.classify() {
             serde_json::error::Category::Eof if source.text.trim().is_empty() => {
@@ -30,6 +33,8 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Listed, Vec<Config
             serde_json::error::Category::Eof => {
                 format!("this is not JSON: it ends too early ({place})")
             }
+            // Our own message.
+            serde_json::error::Category::Data => error.to_string(),
             _ => format!("this is not JSON ({place})"),
         })
     })?;
@@ -53,6 +58,66 @@ pub(super) fn parse(source: &Source, number: usize) -> Result<Listed, Vec<Config
         return Ok(Listed::Targets(table(object, span, 0)));
     }
     groups(object, meta.unwrap_or_default(), span).map(Listed::Groups).map_err(wrong)
+}
+
+/// JSON in which no object has a key twice: of two targets of one name the parser would drop one silently.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Once(Value::Null))
+    }
+}
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(Self(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self, E> {
+        Ok(Self(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self, E> {
+        Ok(Self(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self, E> {
+        Ok(Self(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self, E> {
+        Ok(Self(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self, E> {
+        Ok(Self(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Self(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Self(list.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, Self(value))) = entries.next_entry::<String, _>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("`{key}` is there twice")));
+            }
+            object.insert(key, value);
+        }
+        Ok(Self(object.into()))
+    }
 }
 
 fn groups(object: Map<String, Value>, meta: Value, span: Span) -> Result<Groups, String> {

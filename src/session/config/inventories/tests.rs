@@ -193,6 +193,7 @@ fn json_is_our_settings_or_the_form_of_ansible() {
         "",
         "{\"a\": hunter2}",
         "[1]",
+        r#"{"web1": {"port": 1}, "web1": {"password": "hunter2"}}"#,
         r#"{"web1": {"adress": "hunter2"}}"#,
         r#"{"web1": {"password": "hunter2"}}"#,
         r#"{"web1": 5, "web 2": {}, "web3": {"port": "x"}}"#,
@@ -210,6 +211,8 @@ fn json_is_our_settings_or_the_form_of_ansible() {
     error: this is not JSON (line 1, column 7)
      --> hosts.json
     error: this is a list, expected an object of names and settings
+     --> hosts.json
+    error: `web1` is there twice at line 1 column 54
      --> hosts.json
     error: unknown key `adress` in `targets.web1`
      --> hosts.json
