@@ -4,10 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 mod expand;
 mod files;
@@ -77,7 +80,7 @@ pub fn lookup(file: Option<&Path>, asked: &Asked) -> Result<Settings, Unusable> 
 }
 
 fn settings_of(program: &str, asked: &Asked, said: &Said) -> Result<Settings, Unusable> {
-    match ask(program, said.argument.as_deref(), asked)? {
+    match ask(program, said.argument.as_deref(), asked, PATIENCE)? {
         Some(answer) => settings::read(&answer, defaults()?, asked, said),
         None => settings::read(&without::answer(asked, said)?, "", asked, said),
     }
@@ -90,12 +93,17 @@ fn defaults() -> Result<&'static str, Unusable> {
         return Ok(known);
     }
     let nobody = Asked { host: "localhost".to_owned(), port: None, user: None };
-    let answer = ask(PROGRAM, Some(Path::new("/dev/null")), &nobody)?.unwrap_or_default();
+    let answer = ask(PROGRAM, Some(Path::new("/dev/null")), &nobody, PATIENCE)?.unwrap_or_default();
     Ok(DEFAULTS.get_or_init(|| answer))
 }
 
 /// Runs `ssh -G`; returns nothing if there is no such program.
-fn ask(program: &str, file: Option<&Path>, asked: &Asked) -> Result<Option<String>, Unusable> {
+fn ask(
+    program: &str,
+    file: Option<&Path>,
+    asked: &Asked,
+    patience: Duration,
+) -> Result<Option<String>, Unusable> {
     let mut command = Command::new(program);
     command.arg("-G");
     if let Some(file) = file {
@@ -110,6 +118,8 @@ fn ask(program: &str, file: Option<&Path>, asked: &Asked) -> Result<Option<Strin
     // After `--` nothing is an option, whatever the host is called.
     command.args(["--", &asked.host]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What it runs for a `Match exec` ends with it.
+    command.process_group(0);
     let failed = |message: String| Unusable {
         message,
         hint: "Correct ssh's configuration, or set `ssh_config = false` to leave it unread."
@@ -137,13 +147,15 @@ fn ask(program: &str, file: Option<&Path>, asked: &Asked) -> Result<Option<Strin
     }
     let mut texts = [String::new(), String::new()];
     for _ in 0..2 {
-        let Ok((index, text)) = outputs.recv_timeout(PATIENCE) else {
-            let _gone = child.kill();
+        let Ok((index, text)) = outputs.recv_timeout(patience) else {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _gone = kill_process_group(group, Signal::KILL);
+            }
             let _reaped = child.wait();
             return Err(failed(format!(
                 "`{program} -G {}` has not answered within {}",
                 asked.host,
-                crate::units::say_duration(PATIENCE)
+                crate::units::say_duration(patience)
             )));
         };
         texts[index] = text;

@@ -273,6 +273,28 @@ fn a_file_that_is_named_and_missing_is_told() {
 }
 
 #[test]
+fn what_a_program_that_does_not_answer_has_begun_ends_with_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = File::new("");
+    let [program, pid] = ["slow-ssh", "pid"].map(|name| file.path(name));
+    let script = format!("#!/bin/sh\nsleep 300 &\necho $! >{}\nwait\n", pid.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let why = ask(program.to_str().unwrap(), None, &host("x"), Duration::from_secs(2)).unwrap_err();
+
+    assert!(why.message.contains("has not answered within 2s"), "{why:?}");
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let state =
+        || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let since = std::time::Instant::now();
+    while !state().is_empty() && !state().contains(") Z ") {
+        assert!(since.elapsed() < Duration::from_secs(20), "{}", state());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_host_is_never_an_option() {
     if without_ssh() {
         return;
