@@ -332,13 +332,13 @@ impl Lane {
     /// Returns whether the next call is live: replay has reached the end of what this lane has on record.
     pub fn is_live(&self) -> bool {
         let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        cursor.rest(&self.0.name).is_empty()
+        cursor.next(&self.0.name).is_none()
     }
 
     /// Returns the recorded call of this lane that comes next.
     pub fn upcoming(&self) -> Option<Recorded> {
         let cursor = self.0.run.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        cursor.rest(&self.0.name).first().map(|recorded| (*recorded).clone())
+        cursor.next(&self.0.name).cloned()
     }
 
     /// Notes that from here on nothing of this lane, nor of those around and within it, is undone on its own.

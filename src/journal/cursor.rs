@@ -246,14 +246,10 @@ impl Cursor {
         self.calls.get(call)
     }
 
-    /// Returns the recorded calls of a lane that replay has not reached, in their order.
-    pub fn rest(&self, lane: &str) -> Vec<&Recorded> {
-        self.lanes
-            .get(lane)
-            .map(|lane| {
-                lane.order[lane.next..].iter().filter_map(|call| self.calls.get(call)).collect()
-            })
-            .unwrap_or_default()
+    /// Returns the first recorded call of a lane that replay has not reached.
+    pub fn next(&self, lane: &str) -> Option<&Recorded> {
+        let lane = self.lanes.get(lane)?;
+        lane.order[lane.next..].iter().find_map(|call| self.calls.get(call))
     }
 
     /// Returns all recorded calls in the order of their first record, lane by lane.
