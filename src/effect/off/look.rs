@@ -163,7 +163,7 @@ fn switch_off(cx: &Cx<'_>, off: &Off, boot: &str) -> Result<Option<Wrong>> {
             Err(Halt::Failure(failure)) if !failure.lost => failure,
             Err(halt) => return Err(halt),
         };
-        if let Some(hider) = hide(cx, off) {
+        if let Some(hider) = hide(cx, off)? {
             cx.warn(format!(
                 "it cannot be told now whether this still holds: {} ({failure}); it is looked at once this is so again: {hider}",
                 off.summary
@@ -204,13 +204,33 @@ fn switch_off(cx: &Cx<'_>, off: &Off, boot: &str) -> Result<Option<Wrong>> {
 
 /// Leaves it for later if something hides it that was switched off after it: an application does not answer while its
 /// service is stopped. Returns what.
-fn hide(cx: &Cx<'_>, off: &Off) -> Option<String> {
-    let mut state = cx.lane.run().off.state();
-    let after = state.of(&off.target).skip_while(|other| other.call != off.call).skip(1);
-    let hider = after.filter(|other| other.through && other.debt.key != off.debt.key).last()?;
-    let (key, what) = (hider.debt.key.clone(), hider.debt.what.clone());
-    state.find(&off.call)?.hidden_by = Some(key);
-    Some(what)
+fn hide(cx: &Cx<'_>, off: &Off) -> Result<Option<String>> {
+    let run = cx.lane.run();
+    let after: Vec<Off> = {
+        let state = run.off.state();
+        let after = state.of(&off.target).skip_while(|other| other.call != off.call).skip(1);
+        after.filter(|other| other.debt.key != off.debt.key).cloned().collect()
+    };
+    for other in after.into_iter().rev() {
+        if !other.through && !is_off(cx, &other)? {
+            continue;
+        }
+        if let Some(off) = run.off.state().find(&off.call) {
+            off.hidden_by = Some(other.debt.key);
+        }
+        return Ok(Some(other.debt.what));
+    }
+    Ok(None)
+}
+
+/// Returns whether something is off whose call was under way when the run died: it may have come that far.
+fn is_off(cx: &Cx<'_>, other: &Off) -> Result<bool> {
+    let cx = Cx { lane: cx.lane, target: Arc::clone(&cx.target), call: &other.call };
+    match cx.reconnecting(|| cx.lane.run().registry.stands(&cx, other)) {
+        Ok(stands) => Ok(stands == Stands::Off),
+        Err(Halt::Failure(failure)) if !failure.lost => Ok(false),
+        Err(halt) => Err(halt),
+    }
 }
 
 /// Writes down, durable, that it is about to be switched off again.
@@ -311,5 +331,100 @@ fn again(cx: &Cx<'_>, off: &Off, wrong: &Wrong) -> Result<bool> {
         Some(AGAIN) => Ok(true),
         Some(LEAVE) => Ok(false),
         _ => Err(Stop::Paused(Pause { why: found, until: None, unknown: wrong.unknown }).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::effect::bench::Bench;
+    use crate::effect::{Action, Owes, Plan, Reconciled, Registry, perform};
+    use crate::error::Failure;
+    use crate::journal::Debt;
+
+    /// Something that is on as long as there is a file; of the users nothing can be told without the service.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Part {
+        name: String,
+        dir: PathBuf,
+    }
+
+    impl Part {
+        fn is_on(&self) -> Result<bool> {
+            if self.name == "users" && !self.dir.join("service").exists() {
+                return Err(Failure::new(Kind::Conflict, "no connection").into());
+            }
+            Ok(self.dir.join(&self.name).exists())
+        }
+    }
+
+    impl Action for Part {
+        const NAME: &'static str = "part_off";
+        const ACCESS: Access = Access::Change;
+        type Before = bool;
+        type Output = bool;
+
+        fn summary(&self) -> String {
+            format!("switch the {} off", self.name)
+        }
+
+        fn look(&self, _cx: &Cx<'_>) -> Result<bool> {
+            self.is_on()
+        }
+
+        fn plan(&self, _on: &bool) -> Plan<bool, bool> {
+            Plan::Would { changes: Vec::new(), output: true, after: None }
+        }
+
+        fn apply(&self, _cx: &Cx<'_>, _on: &bool) -> Result<bool> {
+            fs::remove_file(self.dir.join(&self.name)).unwrap();
+            // The run dies once the service is off, before that is on record.
+            if self.name == "service" { Err(Stop::Cancelled.into()) } else { Ok(true) }
+        }
+
+        fn reconcile(&self, _cx: &Cx<'_>, _on: &bool) -> Result<Reconciled<bool>> {
+            Ok(if self.is_on()? { Reconciled::Redo } else { Reconciled::Done(true) })
+        }
+
+        fn inverse(&self, _on: &bool) -> Inverse {
+            Inverse::Nothing { why: "it is not taken back here".to_owned() }
+        }
+
+        fn owes(&self, _on: &bool) -> Owes {
+            let what = format!("{} on", self.name);
+            Owes::Opens(Debt { key: self.name.clone(), what, locks_out: false })
+        }
+    }
+
+    #[test]
+    fn what_was_being_stopped_when_the_run_died_hides_what_it_answers_for() {
+        let mut registry = Registry::default();
+        registry.add::<Part>();
+        let bench = Bench::new(registry);
+        let part = |name: &str| Part { name: name.to_owned(), dir: bench.path().to_owned() };
+        for name in ["users", "service"] {
+            fs::write(bench.path().join(name), "").unwrap();
+        }
+        let lane = bench.lane(Mode::Run);
+        perform(&lane, None, &part("users")).unwrap();
+        perform(&lane, None, &part("service")).unwrap_err();
+
+        let lane = bench.lane(Mode::Run);
+        let target = lane.target();
+        let users = lane.run().off.state().of(&target.name).next().cloned().unwrap();
+        let cx = Cx { lane: &lane, target, call: &users.call };
+
+        assert_eq!(hide(&cx, &users).unwrap().as_deref(), Some("service on"));
+        let state = lane.run().off.state();
+        assert_eq!(state.all[0].hidden_by.as_deref(), Some("service"));
+        drop(state);
+        // It had not come that far: what does not answer then may only be starting.
+        fs::write(bench.path().join("service"), "").unwrap();
+        assert_eq!(hide(&cx, &users).unwrap(), None);
     }
 }
