@@ -107,7 +107,7 @@ impl Whole {
             self.digest = tree::digest_here(cx, path.as_str())?;
         } else if self.digest.is_empty() {
             let mut hash = Sha256::new();
-            self.size = pass_over(cx, path, u64::MAX, &mut hash)?;
+            self.size = pass_over(cx, path, &mut hash)?;
             self.digest = hex_of(hash);
         }
         Ok(self)
@@ -122,10 +122,10 @@ impl Whole {
     }
 }
 
-/// Puts the beginning of a file of this machine into `hash`; returns how long that is.
-fn pass_over(cx: &Cx<'_>, path: &At, end: u64, hash: &mut Sha256) -> Result<u64> {
+/// Puts a file of this machine into `hash`; returns how long it is.
+fn pass_over(cx: &Cx<'_>, path: &At, hash: &mut Sha256) -> Result<u64> {
     let wrong = |error: io::Error| here(path, &error);
-    let mut file = File::open(path.as_str()).map_err(wrong)?.take(end);
+    let mut file = File::open(path.as_str()).map_err(wrong)?;
     let (mut size, mut piece) = (0, vec![0; 1 << 20]);
     loop {
         if cx.lane.run().cancel.is_cancelled() {
@@ -182,9 +182,8 @@ impl Upload {
             && self.owner.as_deref().is_none_or(|owner| state.owned_by(owner))
     }
 
-    /// Looks at both sides; reads them only where sizes do not tell already that they differ.
-    fn compare(&self, cx: &Cx<'_>) -> Result<(Whole, State)> {
-        let mut whole = Whole::here(cx, &self.from)?;
+    /// Looks at the place; reads it only where its size does not tell already that it is another.
+    fn state(&self, cx: &Cx<'_>, whole: &Whole) -> Result<State> {
         let mut state = State::look(cx, &self.to, true, false)?;
         let comparable = match state.sort {
             Sort::File => !whole.tree && state.size == whole.size,
@@ -192,9 +191,16 @@ impl Upload {
             _ => false,
         };
         if comparable {
-            whole = whole.read_here(cx, &self.from)?;
             state.digest = Some(checksum(cx, &state.real, &[])?);
         }
+        Ok(state)
+    }
+
+    /// Looks at both sides; reads this one only where the place may hold the same.
+    fn compare(&self, cx: &Cx<'_>) -> Result<(Whole, State)> {
+        let whole = Whole::here(cx, &self.from)?;
+        let state = self.state(cx, &whole)?;
+        let whole = if state.digest.is_some() { whole.read_here(cx, &self.from)? } else { whole };
         Ok((whole, state))
     }
 
@@ -307,10 +313,13 @@ impl Action for Upload {
     }
 
     fn reconcile(&self, cx: &Cx<'_>, before: &Sent) -> Result<Reconciled<bool>> {
-        let (whole, state) = self.compare(cx)?;
-        // What was to be sent, not what has become of it since.
-        let whole = if before.whole.digest.is_empty() { &whole } else { &before.whole };
-        let done = self.is_so(whole, &state);
+        let done = if before.whole.digest.is_empty() {
+            let (whole, state) = self.compare(cx)?;
+            self.is_so(&whole, &state)
+        } else {
+            // What was to be sent counts, not what has become of it here since.
+            self.is_so(&before.whole, &self.state(cx, &before.whole)?)
+        };
         Ok(if done { Reconciled::Done(true) } else { Reconciled::Redo })
     }
 
@@ -353,24 +362,31 @@ pub(super) struct Fetched {
 }
 
 impl Download {
-    /// Looks at both sides, and reads them only where sizes do not tell already that they differ. Returns what is to be
-    /// fetched, and whether this machine has it.
+    /// Returns whether this machine may have it, by what its size tells.
+    fn may_have(&self, whole: &Whole) -> bool {
+        match fs::metadata(self.to.as_str()) {
+            Ok(meta) if whole.tree => meta.is_dir(),
+            Ok(meta) => meta.is_file() && meta.len() == whole.size,
+            Err(_) => false,
+        }
+    }
+
+    /// Returns whether this machine has it.
+    fn has(&self, cx: &Cx<'_>, whole: &Whole) -> Result<bool> {
+        Ok(self.may_have(whole) && Whole::here(cx, &self.to)?.read_here(cx, &self.to)? == *whole)
+    }
+
+    /// Returns what is to be fetched, and whether this machine has it; reads it only where that may be.
     fn compare(&self, cx: &Cx<'_>, state: &State) -> Result<(Whole, bool)> {
         let tree = state.sort == Sort::Directory;
         let size = if tree { tree::size_there(cx, &state.real)? } else { state.size };
         let mut whole = Whole { size, digest: String::new(), tree };
-        let comparable = match fs::metadata(self.to.as_str()) {
-            Ok(meta) if tree => meta.is_dir(),
-            Ok(meta) => meta.is_file() && meta.len() == size,
-            Err(_) => false,
-        };
-        if !comparable {
+        if !self.may_have(&whole) {
             return Ok((whole, false));
         }
         whole.digest = checksum(cx, &state.real, &[])?;
-        let here = Whole::here(cx, &self.to)?.read_here(cx, &self.to)?;
-        let same = here == whole;
-        Ok((whole, same))
+        let has = self.has(cx, &whole)?;
+        Ok((whole, has))
     }
 
     /// Puts a directory that was fetched in its place.
@@ -387,7 +403,7 @@ impl Download {
         let wrong = |error: std::io::Error| here(&self.to, &error);
         let mut file = OpenOptions::new().create(true).append(true).open(fresh).map_err(wrong)?;
         let mut hash = Sha256::new();
-        let from = pass_over(cx, &At::new(fresh)?, u64::MAX, &mut hash)?;
+        let from = pass_over(cx, &At::new(fresh)?, &mut hash)?;
         let command = Command::script(SEND, [self.from.as_str().to_owned(), from.to_string()]);
         let teller = Teller::new(cx, Some(whole.size));
         teller.say(from);
@@ -481,8 +497,11 @@ impl Action for Download {
     fn reconcile(&self, cx: &Cx<'_>, before: &Fetched) -> Result<Reconciled<bool>> {
         // The way to the target must be back before anything goes on.
         let state = State::look(cx, &self.from, true, false)?;
-        let (whole, same) = self.compare(cx, &state)?;
-        let done = same && (before.whole.digest.is_empty() || before.whole == whole);
+        let done = if before.whole.digest.is_empty() {
+            self.compare(cx, &state)?.1
+        } else {
+            self.has(cx, &before.whole)?
+        };
         Ok(if done { Reconciled::Done(true) } else { Reconciled::Redo })
     }
 

@@ -85,6 +85,21 @@ fn a_transfer_goes_on_from_what_has_arrived() {
 }
 
 #[test]
+fn a_file_that_was_sent_before_the_kill_may_be_gone_or_changed_here_since() {
+    for since in ["rm here", "echo another >here"] {
+        let case = Case::new();
+        let bytes = big(&case, "here");
+        let action = sent(&case.at("here"), &case.at("there"));
+        let twin = action.clone();
+        interrupt(&case, action.clone(), move |cx, before| twin.apply(cx, before).map(drop));
+        case.sh(since);
+
+        assert_eq!(case.run(&action), Ok(true), "{since}");
+        assert!(fs::read(case.dir().join("there")).unwrap() == bytes, "{since}");
+    }
+}
+
+#[test]
 fn what_has_arrived_and_is_something_else_is_not_shown() {
     let case = Case::new();
     let bytes = big(&case, "a");
