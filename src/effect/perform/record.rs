@@ -30,7 +30,7 @@ impl<A: Action> One<'_, A> {
         let obligations = &self.lane.run().obligations;
         if let Some(debt) = &recorded.opens {
             obligations.open(&recorded.target, debt, recorded.began);
-            if let Some(kept) = self.kept_before(&debt.key) {
+            if let Some(kept) = self.kept_before() {
                 obligations.keep(&recorded.target, &debt.key, kept);
             }
             self.lane.set_last_debt(&recorded.target, &debt.key, &recorded.call);
@@ -81,7 +81,7 @@ impl<A: Action> One<'_, A> {
             }
         };
         let target = self.cx.target.name.clone();
-        let kept = opens.as_ref().and_then(|debt| self.kept_before(&debt.key));
+        let kept = opens.as_ref().and_then(|_| self.kept_before());
         if let (Some(Kept { reason, due }), Some(debt)) = (kept.clone(), &opens) {
             keeps = Some(DebtChange::Keep {
                 target: target.clone(),
@@ -138,9 +138,8 @@ impl<A: Action> One<'_, A> {
     }
 
     /// Returns how what an undo switches off was kept off before: it is so again then.
-    fn kept_before(&self, key: &str) -> Option<Kept> {
-        let call = self.lane.takes_back()?;
-        self.lane.run().obligations.met_by(call)?.filter(|_| self.was_owed(key))
+    fn kept_before(&self) -> Option<Kept> {
+        self.lane.run().obligations.met_by(self.lane.takes_back()?)?
     }
 
     /// Ends a call that has an intent.
