@@ -168,15 +168,7 @@ fn a_certificate_may_lie_elsewhere() {
 #[test]
 fn the_named_agent_is_asked_for_the_named_keys() {
     let Some(sshd) = Sshd::start("MaxAuthTries 3") else { return };
-    let socket = sshd.path("agent");
-    let agent = std::process::Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _agent = Agent(agent);
-    wait_until("the agent listens", || socket.exists());
+    let (_agent, socket) = Agent::start(&sshd);
     let add = |name: &str| {
         let mut program = std::process::Command::new("ssh-add");
         program.arg("-q").arg(sshd.path(name)).env("SSH_AUTH_SOCK", &socket);
@@ -207,7 +199,19 @@ fn the_named_agent_is_asked_for_the_named_keys() {
 }
 
 /// Ends the agent with the test.
-pub(super) struct Agent(pub(super) Child);
+pub(super) struct Agent(Child);
+
+impl Agent {
+    /// Starts one that holds nothing yet, and returns where it listens.
+    pub(super) fn start(sshd: &Sshd) -> (Self, PathBuf) {
+        let socket = sshd.path("agent");
+        let mut command = std::process::Command::new("ssh-agent");
+        command.args(["-D", "-a"]).arg(&socket).stdout(Stdio::null());
+        let agent = Self(command.spawn().unwrap());
+        wait_until("the agent listens", || socket.exists());
+        (agent, socket)
+    }
+}
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -219,15 +223,7 @@ impl Drop for Agent {
 #[test]
 fn the_agent_is_asked() {
     let Some(sshd) = Sshd::start("") else { return };
-    let socket = sshd.path("agent");
-    let agent = std::process::Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _agent = Agent(agent);
-    wait_until("the agent listens", || socket.exists());
+    let (_agent, socket) = Agent::start(&sshd);
     let added = std::process::Command::new("ssh-add")
         .arg("-q")
         .arg(sshd.path("id"))

@@ -5,15 +5,7 @@ use super::*;
 
 /// An agent that holds so many keys that no server knows.
 fn agent_of_strangers(sshd: &Sshd, count: usize) -> (Agent, PathBuf) {
-    let socket = sshd.path("agent");
-    let agent = std::process::Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let agent = Agent(agent);
-    wait_until("the agent listens", || socket.exists());
+    let (agent, socket) = Agent::start(sshd);
     for number in 0..count {
         let file = sshd.path(&format!("stranger{number}"));
         keygen(&file, "ed25519", "");
